@@ -20,7 +20,7 @@ THETA = 10000.0
 ALIGNMENTS = ("ratio", "endpoints")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Axes:
     """Coordinates along each axis in units of detail tokens: float64 [T], [Hh], [Ww]."""
 
@@ -70,21 +70,21 @@ def split_of(head_size: int) -> tuple[int, int, int]:
 
 
 def rotations(axes: Axes, head_size: int = HEAD_SIZE, theta: float = THETA) -> Tensor:
-    """-> float32 [T * Hh * Ww, H / 2, 2], cosine and sine of every pair, in (t, h, w) order."""
-    angles = []
-    for coordinates, channels in zip((axes.t, axes.h, axes.w), split_of(head_size), strict=True):
-        powers = torch.arange(0, channels, 2, dtype=torch.float64) / channels
-        angles.append(torch.outer(coordinates, theta**-powers))
+    """-> float32 [T * Hh * Ww, H / 2, 2], cosine and sine of every pair, in (t, h, w) order.
+
+    Sines are taken along each axis in float64, then rounded and spread over the grid.
+    """
     t, h, w = axes.grid
-    angle = torch.cat(
-        [
-            angles[0].view(t, 1, 1, -1).expand(t, h, w, -1),
-            angles[1].view(1, h, 1, -1).expand(t, h, w, -1),
-            angles[2].view(1, 1, w, -1).expand(t, h, w, -1),
-        ],
-        dim=-1,
-    ).flatten(0, 2)
-    return torch.stack([angle.cos(), angle.sin()], dim=-1).float()
+    shapes = ((t, 1, 1), (1, h, 1), (1, 1, w))
+    turns = []
+    for at, channels, shape in zip(
+        (axes.t, axes.h, axes.w), split_of(head_size), shapes, strict=True
+    ):
+        powers = torch.arange(0, channels, 2, dtype=torch.float64) / channels
+        angle = torch.outer(at.cpu(), theta**-powers)
+        turn = torch.stack([angle.cos(), angle.sin()], dim=-1).float()
+        turns.append(turn.view(*shape, -1, 2).expand(t, h, w, -1, 2))
+    return torch.cat(turns, dim=-2).flatten(0, 2)
 
 
 def rotate(x_BSNH: Tensor, rotation: Tensor) -> Tensor:

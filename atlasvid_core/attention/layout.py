@@ -1,0 +1,91 @@
+"""Tokens in cube order: the grid cut into boxes, each box's tokens contiguous.
+
+Source: paper section 3.2 (locality-preserving attention). Border cubes are smaller where the
+grid is no multiple of the cube, which is the normal case. Everything here is ints.
+
+Shapes: B batch, S tokens, Q cubes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from ..units import Grid
+
+
+@dataclass(frozen=True)
+class CubeLayout:
+    """A token grid cut into cubes. Cubes are numbered row-major, as are tokens inside one."""
+
+    grid: Grid
+    cube: Grid
+
+    def __post_init__(self) -> None:
+        if min(self.cube) < 1:
+            raise ValueError(
+                f"cube {self.cube} (t, h, w tokens) is empty: every side must be at least 1."
+            )
+        if min(self.grid) < 1:
+            raise ValueError(f"token grid {self.grid} is empty: every side must be at least 1.")
+
+    @property
+    def n_cubes(self) -> Grid:
+        return Grid(*(-(-n // c) for n, c in zip(self.grid, self.cube, strict=True)))
+
+    def spans(self, axis: int) -> tuple[tuple[int, int], ...]:
+        """First token and the one past the last, of every cube along one axis."""
+        size, step = self.grid[axis], self.cube[axis]
+        return tuple((a, min(a + step, size)) for a in range(0, size, step))
+
+    def sizes(self) -> Tensor:
+        """-> int64 [Q], tokens of each cube."""
+        return _sizes(self)
+
+    def starts(self) -> Tensor:
+        """-> int64 [Q], where each cube begins in cube order."""
+        return _sizes(self).cumsum(0) - _sizes(self)
+
+    def order(self) -> Tensor:
+        """-> int64 [S]: the row-major token at each place of the cube order."""
+        return _order(self)
+
+    def inverse(self) -> Tensor:
+        """-> int64 [S]: the place in cube order of each row-major token."""
+        return _inverse(self)
+
+
+@lru_cache(maxsize=8)
+def _sizes(layout: CubeLayout) -> Tensor:
+    t, h, w = (torch.tensor([b - a for a, b in layout.spans(axis)]) for axis in range(3))
+    return (t[:, None, None] * h[:, None] * w).flatten()
+
+
+@lru_cache(maxsize=4)
+def _order(layout: CubeLayout) -> Tensor:
+    t, h, w = (
+        torch.arange(n) // c for n, c in zip(layout.grid, layout.cube, strict=True)
+    )  # the cube of each token, by axis
+    _, cubes_h, cubes_w = layout.n_cubes
+    cube = ((t[:, None, None] * cubes_h + h[:, None]) * cubes_w + w).flatten()
+    return torch.argsort(cube, stable=True)
+
+
+@lru_cache(maxsize=4)
+def _inverse(layout: CubeLayout) -> Tensor:
+    return torch.argsort(_order(layout))
+
+
+def to_cubes(x: Tensor, layout: CubeLayout) -> Tensor:
+    """[B, S, ...] in row-major (t, h, w) order -> the same in cube order."""
+    assert x.shape[1] == layout.grid.count, f"{x.shape[1]} tokens, the layout has {layout.grid}"
+    return x.index_select(1, layout.order().to(x.device))
+
+
+def from_cubes(x: Tensor, layout: CubeLayout) -> Tensor:
+    """The exact inverse of `to_cubes`."""
+    assert x.shape[1] == layout.grid.count, f"{x.shape[1]} tokens, the layout has {layout.grid}"
+    return x.index_select(1, layout.inverse().to(x.device))
