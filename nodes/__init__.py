@@ -1,0 +1,13 @@
+"""ComfyUI nodes: a V3 schema and a few lines each. Only `host` touches ComfyUI's internals."""
+
+from . import decode, guide, patch, plan, prompt, proxy, sampler
+
+NODES = (
+    plan.VideoPlanNode,
+    proxy.SemanticProxyGenerator,
+    guide.ScaledRoPEAligner,
+    patch.LocalityPreservingPatch,
+    sampler.DetailJointSampler,
+    decode.TiledVAEDecode,
+    prompt.TinyPrompt,
+)

@@ -1,0 +1,58 @@
+"""ScaledRoPEAligner: the proxy, read once, becomes keys and values for every layer."""
+
+from __future__ import annotations
+
+import torch
+from comfy_api.latest import io
+
+from ..atlasvid_core.guide import make_guide
+from ..atlasvid_core.rope import proxy_axes
+from ..atlasvid_core.units import tok_from_lat
+from . import host, refuse
+from .proxy import TIME_SCALE
+from .sockets import CATEGORY, HIDDEN, PLAN_TIP, Guide, Plan
+
+NODE = "ScaledRoPEAligner"
+
+
+class ScaledRoPEAligner(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="AtlasVidScaledRoPEAligner",
+            display_name=NODE,
+            category=CATEGORY,
+            description="Lays a proxy over the video: gives its tokens the coordinates of the "
+            "places they show, and keeps their keys and values of every layer as the guide. Any "
+            "video through VAE Encode can be the proxy.",
+            inputs=[
+                io.Model.Input(
+                    "model",
+                    tooltip="Wan2.1, with the proxy LoRA if you have one. The same base file as "
+                    "the detail branch.",
+                ),
+                io.Latent.Input(
+                    "proxy", tooltip="From SemanticProxyGenerator, or any video's latent."
+                ),
+                Plan.Input("plan", tooltip=PLAN_TIP),
+            ],
+            outputs=[
+                Guide.Output("guide", display_name="guide", tooltip="For LocalityPreservingPatch.")
+            ],
+            hidden=HIDDEN,
+        )
+
+    @classmethod
+    @torch.no_grad()
+    def execute(cls, model, proxy, plan) -> io.NodeOutput:
+        facts = host.check_model(model, NODE, cls.hidden)
+        lat = refuse.check_latent(proxy["samples"], "The proxy")
+        tok = tok_from_lat(lat)
+        refuse.check_proxy(tok, plan)
+        axes = proxy_axes(tok, plan.target_tok, plan.alignment, proxy.get(TIME_SCALE))
+        network = host.load_network(model, proxy["samples"].shape)
+        guide = make_guide(
+            network, host.network_input(model, proxy["samples"]), axes, plan.target_tok,
+            cast=host.cast, progress=host.progress_bar(facts.layers),
+        )  # fmt: skip
+        return io.NodeOutput(guide)

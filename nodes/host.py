@@ -1,0 +1,252 @@
+"""The one file that touches ComfyUI's internals: models, sampling, loading, LoRA files, VAE.
+
+Everything else in the pack sees tensors, plain values and the functions below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import comfy.ldm.wan.model
+import comfy.ldm.wan.vae
+import comfy.lora
+import comfy.lora_convert
+import comfy.model_management as management
+import comfy.model_sampling
+import comfy.sample
+import comfy.samplers
+import comfy.utils
+import folder_paths
+import latent_preview
+import torch
+from comfy.patcher_extension import WrappersMP
+from torch import Tensor, nn
+
+from . import graph, refuse
+from .detail import Detail
+
+KEY = "atlasvid"
+SAMPLERS = comfy.samplers.KSampler.SAMPLERS
+SCHEDULERS = comfy.samplers.KSampler.SCHEDULERS
+TINY_FILES = Path(__file__).parent.parent / "atlasvid_core" / "tiny" / "files"
+
+
+def register_tiny_files() -> None:
+    """Let the host's own loaders list AtlasVid-Tiny's files."""
+    for folder in ("diffusion_models", "vae", "text_encoders"):
+        folder_paths.add_model_folder_path(folder, str(TINY_FILES / folder))
+
+
+# Models
+
+
+def facts(model) -> refuse.ModelFacts:
+    """What refusing needs to know of a MODEL; any model, of any kind."""
+    network = getattr(model.model, "diffusion_model", None)
+    kind = type(model.model).__name__
+    if type(network) is not comfy.ldm.wan.model.WanModel:
+        return refuse.ModelFacts(kind, plain_wan=False)
+    return refuse.ModelFacts(
+        kind,
+        plain_wan=True,
+        in_channels=network.patch_embedding.in_channels,
+        out_channels=network.out_dim,
+        layers=len(network.blocks),
+        heads=network.num_heads,
+        reference_conv=network.ref_conv is not None,
+    )
+
+
+def check_model(model, node: str, hidden=None) -> refuse.ModelFacts:
+    """Refuse a MODEL that `node` can't honour; `hidden` (of the node) leads to its LoRA files."""
+    found = facts(model)
+    refuse.check_model(found, node)
+    refuse.check_options(model.model_options, node)
+    graph.check_loras(
+        getattr(hidden, "prompt", None),
+        getattr(hidden, "unique_id", None),
+        lambda name: lora_unmatched(model, folder_paths.get_full_path_or_raise("loras", name)),
+        node,
+    )
+    check_lora_shapes(model, node)
+    return found
+
+
+def with_shift(model, shift: float):
+    """A clone whose noise schedule has this shift (as ModelSamplingSD3); 0 leaves it alone."""
+    if shift == 0:
+        return model
+
+    class Shifted(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_sampling.CONST):
+        pass
+
+    sampling = Shifted(model.model.model_config)
+    sampling.set_parameters(shift=shift, multiplier=1000)
+    clone = model.clone()
+    clone.add_object_patch("model_sampling", sampling)
+    return clone
+
+
+def with_time_scale(model, r_t: float):
+    """A clone whose temporal RoPE coordinates are multiplied by `r_t` (paper: stage 1)."""
+    clone = model.clone()
+    clone.set_model_rope_options(1.0, 0.0, 1.0, 0.0, scale_t=float(r_t), shift_t=0.0)
+    return clone
+
+
+def load_network(model, latent_shape) -> nn.Module:
+    """Bring the MODEL with its LoRAs onto its device; returns the bare network."""
+    management.load_models_gpu([model], memory_required=model.memory_required(latent_shape))
+    return model.model.diffusion_model
+
+
+def network_input(model, samples: Tensor) -> Tensor:
+    """Raw VAE latent [1, 16, t, h, w] -> what the network reads, on its device, in its dtype.
+
+    An image-to-video network gets the channels that the host fills in when no image is given.
+    """
+    latent = model.model.process_latent_in(samples.to(model.load_device, torch.float32))
+    image = model.model.concat_cond(noise=latent, device=latent.device)
+    if image is not None:
+        latent = torch.cat((latent, image), dim=1)
+    return latent.to(model.model.manual_cast_dtype or model.model.get_dtype())
+
+
+def cast(param: Tensor, like: Tensor) -> Tensor:
+    """A raw parameter (Wan's `modulation`), wherever and however the host stores it."""
+    return management.cast_to(param, dtype=like.dtype, device=like.device)
+
+
+def empty_latent(shape) -> Tensor:
+    return torch.zeros(shape, device=management.intermediate_device())
+
+
+def stop_if_cancelled(*_: object) -> None:
+    management.throw_exception_if_processing_interrupted()
+
+
+def progress_bar(total: int) -> Callable[..., None]:
+    """A callback, once for each of `total` parts: moves the bar, ends the job if cancelled."""
+    bar = comfy.utils.ProgressBar(total)
+
+    def on_part(*_: object) -> None:
+        stop_if_cancelled()
+        bar.update(1)
+
+    return on_part
+
+
+# The patch
+
+
+def patch(model, detail: Detail):
+    """A clone of the MODEL that denoises with `detail`. The MODEL itself stays as it is."""
+    clone = model.clone()
+    clone.set_attachments(KEY, detail)
+    for place, wrapper in (
+        (WrappersMP.DIFFUSION_MODEL, _forward_wrapper(detail)),
+        (WrappersMP.PREPARE_SAMPLING, _prepare_wrapper(detail)),
+        (WrappersMP.OUTER_SAMPLE, _latent_wrapper(detail)),
+    ):
+        clone.add_wrapper_with_key(place, KEY, wrapper)
+    return clone
+
+
+def detail_of(model) -> Detail | None:
+    return model.get_attachment(KEY)
+
+
+def _forward_wrapper(detail: Detail):
+    def wrapper(executor, *args, **kwargs):
+        network = executor.class_obj
+        # Replace the innermost call, so that wrappers put on after ours (EasyCache) still run.
+        executor.original = lambda *a, **k: detail.forward(network, *a, **k)
+        return executor(*args, **kwargs)
+
+    return wrapper
+
+
+def _prepare_wrapper(detail: Detail):
+    def wrapper(executor, model, noise_shape, conds, *args, **kwargs):
+        options = kwargs.get("model_options") or (args[0] if args else None) or {}
+        detail.check_sampling(noise_shape, conds, options)
+        return executor(model, detail.live_shape(noise_shape), conds, *args, **kwargs)
+
+    return wrapper
+
+
+def _latent_wrapper(detail: Detail):
+    def wrapper(executor, noise, latent_image, *args, **kwargs):
+        refuse.check_finite(latent_image, "The latent to denoise")
+        return executor(noise, latent_image, *args, **kwargs)
+
+    return wrapper
+
+
+# Sampling
+
+
+def sample(
+    model, samples: Tensor, positive, negative, *, seed: int, steps: int, cfg: float,
+    sampler_name: str, scheduler: str, denoise: float = 1.0,
+) -> Tensor:  # fmt: skip
+    """The stock KSampler's way from `samples` (zeros: an empty latent) to the denoised latent."""
+    samples = comfy.sample.fix_empty_latent_channels(model, samples)
+    return comfy.sample.sample(
+        model, comfy.sample.prepare_noise(samples, seed), steps, cfg, sampler_name, scheduler,
+        positive, negative, samples, denoise=denoise, seed=seed,
+        callback=latent_preview.prepare_callback(model, steps),
+        disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
+    )  # fmt: skip
+
+
+# VAE
+
+
+def load_vae(vae, samples: Tensor, node: str) -> tuple[nn.Module, Tensor]:
+    """The Wan VAE's module, loaded, and `samples` where and as it takes them."""
+    module = vae.first_stage_model
+    if not isinstance(module, comfy.ldm.wan.vae.WanVAE):  # noqa: TRY004 users get ValueErrors
+        raise ValueError(
+            f"{node} was given a VAE of the kind {type(module).__name__}; it decodes with the "
+            "Wan2.1 VAE only (16 channels, causal in time). Load wan_2.1_vae.safetensors with the "
+            "Load VAE node."
+        )
+    needed = vae.memory_used_decode(samples.shape, vae.vae_dtype)
+    management.load_models_gpu([vae.patcher], memory_required=needed)
+    return module, samples.to(vae.device, vae.vae_dtype)
+
+
+def to_image(vae, frames: Tensor) -> Tensor:
+    """Decoded frames [1, T, H, W, 3] in -1..1 -> IMAGE [T, H, W, 3] in 0..1."""
+    return vae.process_output(frames.to(vae.output_device).float()).flatten(0, 1)
+
+
+# LoRA files
+
+
+def lora_unmatched(model, path) -> list[str]:
+    """Names in a LoRA file that fit no weight of this MODEL (the stock loader skips them)."""
+    lora = comfy.lora_convert.convert_lora(comfy.utils.load_torch_file(str(path), safe_load=True))
+    known = comfy.lora.model_lora_keys_unet(model.model, {})
+    return graph.unmatched(lora, known)
+
+
+def check_lora_shapes(model, node: str) -> None:
+    """Refuse LoRA weights of another size, which the host skips with a log line only."""
+    weights: Mapping[str, Any] = model.model.state_dict() if model.patches else {}
+    for name, patches in model.patches.items():
+        for entry in patches:
+            parts = getattr(entry[1], "weights", ())
+            if getattr(entry[1], "name", "") != "lora" or parts[3] is not None or entry[3]:
+                continue  # other kinds of patch, LoCon's middle part, slices of a fused weight
+            up, down, whole = parts[0], parts[1], tuple(weights[name].shape)
+            made = (up.shape[0], down.flatten(1).shape[1])
+            if made != (whole[0], weights[name].flatten(1).shape[1]):
+                raise ValueError(
+                    f"{node}: a LoRA on this MODEL makes {made[0]} x {made[1]} values for {name}, "
+                    f"whose shape is {whole}. It was trained for another model size: load the "
+                    "LoRA made for this file (1.3B and 14B LoRAs don't mix), or bypass it."
+                )

@@ -1,0 +1,58 @@
+"""LocalityPreservingPatch: a MODEL whose attention is local and guided."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from ..atlasvid_core.attention import BACKENDS
+from . import host, refuse
+from .detail import NODE, Detail
+from .sockets import CATEGORY, HIDDEN, PLAN_TIP, Guide, Plan
+
+
+class LocalityPreservingPatch(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="AtlasVidLocalityPreservingPatch",
+            display_name=NODE,
+            category=CATEGORY,
+            description="Stage 2's attention: every cube of the video sees its neighbours and "
+            "the proxy tokens of its own place and time, so cost grows linearly with the video. "
+            "The MODEL also works in KSampler and SamplerCustomAdvanced.",
+            inputs=[
+                io.Model.Input(
+                    "model",
+                    tooltip="Wan2.1, with the detail LoRA if you have one; step-distilled and "
+                    "style LoRAs stack on it. It is not changed: a patched copy goes out.",
+                ),
+                Plan.Input("plan", tooltip=PLAN_TIP),
+                Guide.Input(
+                    "guide",
+                    optional=True,
+                    tooltip="From ScaledRoPEAligner. Without it the video has no global plan.",
+                ),
+                io.Combo.Input(
+                    "backend", options=list(BACKENDS), default="auto",
+                    tooltip="How local attention is computed; all give the same result. dense "
+                    "holds everything at once: small videos only.",
+                ),
+            ],
+            outputs=[
+                io.Model.Output(
+                    "patched",
+                    display_name="model",
+                    tooltip="For DetailJointSampler or a stock sampler.",
+                )
+            ],
+            hidden=HIDDEN,
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, model, plan, guide=None, backend="auto") -> io.NodeOutput:
+        facts = host.check_model(model, NODE, cls.hidden)
+        refuse.check_unpatched(host.detail_of(model), NODE)
+        if guide is not None:
+            refuse.check_guide(guide, plan, facts)
+        detail = Detail(plan, guide, backend, cast=host.cast, on_layer=host.stop_if_cancelled)
+        return io.NodeOutput(host.patch(model, detail))

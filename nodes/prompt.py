@@ -1,0 +1,41 @@
+"""TinyPrompt: text for AtlasVid-Tiny, which knows a few dozen words."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from ..atlasvid_core.tiny.words import VIEWS, encode_prompt
+from .sockets import CATEGORY
+
+
+class TinyPrompt(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="AtlasVidTinyPrompt",
+            display_name="TinyPrompt",
+            category=CATEGORY,
+            description="Text encoder of AtlasVid-Tiny, the small model that comes with the pack. "
+            "For Wan2.1's own files use CLIP Text Encode.",
+            inputs=[
+                io.String.Input(
+                    "text", default="a red ball crosses right under a dusk sky",
+                    tooltip="Colour, shape, direction and sky. Unknown words are named in the "
+                    "error, with those it knows.",
+                ),
+                io.Combo.Input(
+                    "view", options=list(VIEWS), default=VIEWS[0],
+                    tooltip="full for stage 1; closeup for stage 2, where each cube is a part of "
+                    "a larger picture.",
+                ),
+            ],
+            outputs=[
+                io.Conditioning.Output(
+                    "conditioning", display_name="conditioning", tooltip="For the samplers."
+                )
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, text, view) -> io.NodeOutput:
+        return io.NodeOutput([[encode_prompt(text, view), {}]])

@@ -1,0 +1,74 @@
+"""DetailJointSampler: stage 2, the video at full size."""
+
+from __future__ import annotations
+
+import torch
+from comfy_api.latest import io
+
+from ..atlasvid_core.units import LATENT_CHANNELS
+from . import host, refuse
+from .enlarge import enlarge
+from .sockets import CATEGORY, HIDDEN, PLAN_TIP, Plan, sampler_inputs
+
+NODE = "DetailJointSampler"
+
+
+class DetailJointSampler(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="AtlasVidDetailJointSampler",
+            display_name=NODE,
+            category=CATEGORY,
+            description="Stage 2: denoises the full-size video under the guide. Start from noise "
+            "with the detail LoRA, or from the enlarged proxy when no LoRA is at hand (the "
+            "training-free way).",
+            inputs=[
+                io.Model.Input("model", tooltip="From LocalityPreservingPatch."),
+                Plan.Input("plan", tooltip=PLAN_TIP),
+                io.Conditioning.Input("positive", tooltip="What the video shows."),
+                *sampler_inputs(1.0, "1: no classifier-free guidance, as in the paper, and twice "
+                                     "as fast."),
+                io.Combo.Input(
+                    "start", options=["noise", "proxy"], default="noise",
+                    tooltip="noise: with trained LoRAs. proxy: the enlarged proxy, denoised in "
+                    "part; needs no training.",
+                ),
+                io.Float.Input(
+                    "denoise", default=0.6, min=0.01, max=1.0, step=0.01,
+                    tooltip="With start proxy: how much of it to make anew. Unused with noise.",
+                ),
+                io.Conditioning.Input(
+                    "negative", optional=True,
+                    tooltip="Used when cfg is not 1; without it, zeros stand in.",
+                ),
+                io.Latent.Input(
+                    "proxy", optional=True,
+                    tooltip="With start proxy: its latent. One of the target's size is used as "
+                    "it is, a smaller one is enlarged.",
+                ),
+            ],
+            outputs=[
+                io.Latent.Output("latent", display_name="latent", tooltip="For TiledVAEDecode.")
+            ],
+            hidden=HIDDEN,
+        )  # fmt: skip
+
+    @classmethod
+    def execute(
+        cls, model, plan, positive, seed, steps, cfg, sampler_name, scheduler, shift,
+        start, denoise, negative=None, proxy=None,
+    ) -> io.NodeOutput:  # fmt: skip
+        host.check_model(model, NODE, cls.hidden)
+        refuse.check_detail(host.detail_of(model), plan, NODE)
+        if start == "noise":
+            samples, denoise = host.empty_latent((1, LATENT_CHANNELS, *plan.target_lat)), 1.0
+        else:
+            samples = enlarge(proxy, plan)
+        if negative is None:
+            negative = [[torch.zeros_like(text), dict(rest)] for text, rest in positive]
+        samples = host.sample(
+            host.with_shift(model, shift), samples, positive, negative, seed=seed, steps=steps,
+            cfg=cfg, sampler_name=sampler_name, scheduler=scheduler, denoise=denoise,
+        )  # fmt: skip
+        return io.NodeOutput({"samples": samples})
