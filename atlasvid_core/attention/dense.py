@@ -1,0 +1,53 @@
+"""The oracle: a masked softmax over every token, as the paper writes it (section 3.3).
+
+Shapes: B batch, S detail tokens, G proxy tokens, N heads, H head size.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .layout import CubeLayout
+from .mask import Aligned, detail_mask, guide_mask
+
+MAX_SCORES = 2**26  # entries of one head's score matrix
+
+
+def attend(
+    q_BSNH: Tensor,
+    k_BSNH: Tensor,
+    v_BSNH: Tensor,
+    layout: CubeLayout,
+    reach: str,
+    guide_kv: tuple[Tensor, Tensor] | None = None,
+    aligned: Aligned | None = None,
+) -> Tensor:
+    """Local attention with a guide, tokens in cube order and already rotated -> [B, S, N, H].
+
+    `guide_kv`: keys and values of the proxy [B or 1, G, N, H]; `aligned` says who sees which.
+    Raises ValueError where the score matrix would be too large to hold.
+    """
+    tokens, proxies = layout.grid.count, 0 if guide_kv is None else guide_kv[0].shape[1]
+    if tokens * (tokens + proxies) > MAX_SCORES:
+        raise ValueError(
+            f"backend dense would score {tokens:,} tokens against {tokens + proxies:,}; its limit "
+            f"is {MAX_SCORES:,} pairs. Choose backend auto or windowed."
+        )
+    mask = detail_mask(layout, reach)
+    if guide_kv is not None:
+        assert aligned is not None
+        mask = torch.cat([mask, guide_mask(layout, reach, aligned)], dim=1)
+        k_BSNH, v_BSNH = (
+            torch.cat([own, extra.expand(len(own), -1, -1, -1)], dim=1)
+            for own, extra in zip((k_BSNH, v_BSNH), guide_kv, strict=True)
+        )
+    return masked_softmax(q_BSNH, k_BSNH, v_BSNH, mask.to(q_BSNH.device))
+
+
+def masked_softmax(q_BSNH: Tensor, k_BLNH: Tensor, v_BLNH: Tensor, mask_SL: Tensor) -> Tensor:
+    """Attention where `mask_SL` is True, softmax in float32 or better -> [B, S, N, H]."""
+    scores = torch.einsum("bsnh,blnh->bnsl", q_BSNH, k_BLNH) * q_BSNH.shape[-1] ** -0.5
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    weights = scores.masked_fill(~mask_SL, float("-inf")).softmax(dim=-1)
+    return torch.einsum("bnsl,blnh->bsnh", weights.to(v_BLNH.dtype), v_BLNH)
