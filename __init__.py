@@ -1,6 +1,9 @@
 """AtlasVid as a ComfyUI node pack. The work is done in `atlasvid_core`; see README.md."""
 
-if __package__:  # test collectors also import this file, as a module without a package
+from importlib.util import find_spec
+
+# Test collectors import this file too: as a plain module, or as a package without the host.
+if __package__ and find_spec("comfy_api"):
     from comfy_api.latest import ComfyExtension
 
     from .nodes import NODES, host

@@ -208,7 +208,7 @@ def sample(
 def load_vae(vae, samples: Tensor, node: str) -> tuple[nn.Module, Tensor]:
     """The Wan VAE's module, loaded, and `samples` where and as it takes them."""
     module = vae.first_stage_model
-    if not isinstance(module, comfy.ldm.wan.vae.WanVAE):  # noqa: TRY004 users get ValueErrors
+    if not isinstance(module, comfy.ldm.wan.vae.WanVAE):
         raise ValueError(
             f"{node} was given a VAE of the kind {type(module).__name__}; it decodes with the "
             "Wan2.1 VAE only (16 channels, causal in time). Load wan_2.1_vae.safetensors with the "

@@ -1,0 +1,118 @@
+"""What is refused, on real models and at the earliest place; the next job runs."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from .common import EULER, SIZES, guide_of, prompt
+
+
+def test_models_of_other_kinds(nodes, load, plan):
+    from comfy.ldm.wan.model import VaceWanModel
+
+    other = SimpleNamespace(model=torch.nn.Linear(1, 1), model_options={}, patches={})
+    with pytest.raises(ValueError, match="kind Linear.*Wan2.1"):
+        nodes.LocalityPreservingPatch(other, plan)
+    vace = VaceWanModel.__new__(VaceWanModel)
+    torch.nn.Module.__init__(vace)
+    other.model.diffusion_model = vace
+    with pytest.raises(ValueError, match="Vace.*Load"):
+        nodes.ScaledRoPEAligner(other, {}, plan)
+    wide = load(in_channels=32)
+    with pytest.raises(ValueError, match="32 input"):
+        nodes.SemanticProxyGenerator(wide, prompt(1), prompt(2), plan, **EULER)
+
+
+def test_a_patched_model_where_a_plain_one_belongs(nodes, wan, plan):
+    patched = nodes.LocalityPreservingPatch(wan, plan)
+    with pytest.raises(ValueError, match="patched already"):
+        nodes.LocalityPreservingPatch(patched, plan)
+    with pytest.raises(ValueError, match="patched already"):
+        nodes.SemanticProxyGenerator(patched, prompt(1), prompt(2), plan, **EULER)
+    with pytest.raises(ValueError, match="Put LocalityPreservingPatch before it"):
+        nodes.DetailJointSampler(wan, plan, prompt(1), **EULER, start="noise", denoise=1.0)
+    other = nodes.Plan(**(SIZES | {"frames": 17}))
+    with pytest.raises(ValueError, match="same VideoPlan"):
+        nodes.DetailJointSampler(patched, other, prompt(1), **EULER, start="noise", denoise=1.0)
+    with pytest.raises(ValueError, match="proxy input is empty"):
+        nodes.DetailJointSampler(patched, plan, prompt(1), **EULER, start="proxy", denoise=0.5)
+
+
+def test_latents_and_conditions_at_sampling_time(nodes, stock, wan, plan, empty):
+    import node_helpers
+    from comfy.controlnet import ControlBase
+
+    patched = nodes.LocalityPreservingPatch(wan, plan)
+    bad = {
+        "5 x 8 x 8.*target 4 x 8 x 8": torch.zeros(1, 16, 5, 8, 8),
+        "Make it with VideoPlan": torch.ones(1, 4, 4, 8, 8),
+        "not finite": torch.full((1, 16, *plan.target_lat), torch.nan),
+    }
+    for words, samples in bad.items():
+        with pytest.raises(ValueError, match=words):
+            stock.sample(patched, {"samples": samples})
+    values = {"control": ControlBase(), "reference_latents": [empty], "area": (1, 1, 0, 0)}
+    for key, value in values.items():
+        text = node_helpers.conditioning_set_values(prompt(1), {key: value})
+        with pytest.raises(ValueError, match=f"positive conditioning.*{key}"):
+            stock.sample(patched, empty, positive=text)
+    with pytest.raises(ValueError, match="The proxy holds"):
+        nodes.ScaledRoPEAligner(wan, {"samples": bad["not finite"]}, plan)
+    with pytest.raises(ValueError, match="no larger than its target"):
+        nodes.ScaledRoPEAligner(wan, {"samples": torch.zeros(1, 16, 5, 8, 8)}, plan)
+    assert stock.sample(patched, empty).isfinite().all()
+
+
+def test_options_put_on_after_the_patch(nodes, stock, wan, plan, empty):
+    from comfy_extras.nodes_context_windows import ContextWindowsManualNode
+
+    patched = nodes.LocalityPreservingPatch(wan, plan)
+    late = patched.clone()
+    late.set_model_patch_replace(print, "dit", "double_block", 0)
+    with pytest.raises(ValueError, match="patches_replace"):
+        stock.sample(late, empty)
+    late = patched.clone()
+    late.model_options["transformer_options"]["optimized_attention_override"] = print
+    with pytest.raises(ValueError, match="optimized_attention_override"):
+        stock.sample(late, empty)
+    windows = ContextWindowsManualNode.execute(
+        patched, 2, 0, "standard_static", 1, False, "pyramid", 2
+    )
+    with pytest.raises(ValueError, match="context windows"):
+        stock.sample(getattr(windows, "args", [windows])[0], empty)
+
+
+def test_guides_of_other_models(nodes, wan, load, plan):
+    guide = guide_of(nodes, load(layers=1), plan)
+    with pytest.raises(ValueError, match="1 layers.*2 layers"):
+        nodes.LocalityPreservingPatch(wan, plan, guide)
+    with pytest.raises(ValueError, match="same VideoPlan"):
+        nodes.LocalityPreservingPatch(wan, nodes.Plan(**(SIZES | {"frames": 17})), guide)
+
+
+def test_loras_that_do_not_fit(nodes, stock, wan, plan, pack, lora_file):
+    import folder_paths
+    from atlasvid_pack.nodes import host
+    from atlasvid_pack.nodes.patch import LocalityPreservingPatch
+
+    def unmatched(name):
+        return host.lora_unmatched(wan, folder_paths.get_full_path("loras", name))
+
+    assert unmatched(lora_file("fits.safetensors")) == []
+    deep = lora_file("deep.safetensors", layers=3)
+    assert len(unmatched(deep)) == 4
+    assert all(".blocks.2." in name for name in unmatched(deep))
+
+    job = {
+        "1": {"inputs": {"lora_name": deep, "strength_model": 1.0}},
+        "2": {"inputs": {"model": ["1", 0]}},
+    }
+    hidden = SimpleNamespace(prompt=job, unique_id="2")
+    with pytest.raises(ValueError, match="4 weights of the LoRA 'deep.safetensors'"):
+        host.check_model(wan, "Node", hidden)
+    assert set(LocalityPreservingPatch.INPUT_TYPES()["hidden"]) == {"prompt", "unique_id"}
+
+    wide = stock.lora().load_lora_model_only(wan, lora_file("w.safetensors", width=256), 1.0)[0]
+    with pytest.raises(ValueError, match="256 x 256 values.*trained for another model size"):
+        nodes.LocalityPreservingPatch(wide, plan)

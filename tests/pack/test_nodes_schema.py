@@ -1,0 +1,72 @@
+"""What people see of the nodes: names, order of inputs, tooltips, help pages."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+SAMPLER = ["seed", "steps", "cfg", "sampler_name", "scheduler", "shift"]
+INPUTS = {
+    "AtlasVidPlan": [
+        "width", "height", "frames", "fps", "r_t", "proxy_height",
+        "cube_t", "cube_h", "cube_w", "reach", "alignment",
+    ],
+    "AtlasVidSemanticProxyGenerator": ["model", "positive", "negative", "plan", *SAMPLER],
+    "AtlasVidScaledRoPEAligner": ["model", "proxy", "plan"],
+    "AtlasVidLocalityPreservingPatch": ["model", "plan", "guide", "backend"],
+    "AtlasVidDetailJointSampler": [
+        "model", "plan", "positive", *SAMPLER, "start", "denoise", "negative", "proxy",
+    ],
+    "AtlasVidTiledVAEDecode": ["vae", "samples", "tile", "overlap"],
+    "AtlasVidTinyPrompt": ["text", "view"],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def schemas(pack):
+    nodes = asyncio.run(asyncio.run(pack.comfy_entrypoint()).get_node_list())
+    return {schema.node_id: schema for schema in (node.GET_SCHEMA() for node in nodes)}
+
+
+def test_ids_and_order_of_inputs_are_frozen(schemas):
+    assert {name: [i.id for i in s.inputs] for name, s in schemas.items()} == INPUTS
+
+
+def test_every_node_explains_itself(schemas):
+    for name, schema in schemas.items():
+        assert schema.category == "AtlasVid"
+        assert schema.display_name == {"AtlasVidPlan": "VideoPlan"}.get(
+            name, name[len("AtlasVid") :]
+        )
+        assert schema.description
+        assert all(i.tooltip for i in [*schema.inputs, *schema.outputs]), name
+
+
+def test_every_node_has_a_help_page(schemas, pack):
+    docs = Path(pack.__file__).parent / pack.WEB_DIRECTORY / "docs"
+    assert {page.parent.name for page in docs.glob("*/en.md")} == set(schemas)
+    for name, schema in schemas.items():
+        text = (docs / name / "en.md").read_text(encoding="utf-8")
+        assert text.startswith(f"# {schema.display_name}\n")
+        assert all(f"`{i.id}`" in text for i in schema.inputs), name
+
+
+def test_tiny_files_are_listed_by_the_hosts_loaders(schemas, host):
+    import folder_paths
+
+    for folder in ("diffusion_models", "vae", "text_encoders"):
+        paths = [Path(p) for p in folder_paths.get_folder_paths(folder)]
+        assert any(p.match("tiny/files/" + folder) for p in paths)
+
+
+def test_plan_gives_an_empty_latent_and_a_summary(pack):
+    from atlasvid_pack.nodes.plan import VideoPlanNode
+
+    plan, latent, summary = VideoPlanNode.execute(
+        width=192, height=96, frames=33, fps=16.0, r_t=4.0, proxy_height=48,
+        cube_t=1, cube_h=2, cube_w=2, reach="faces", alignment="ratio",
+    ).args  # fmt: skip
+    assert plan.proxy_frames_px == 9
+    assert latent["samples"].shape == (1, 16, 9, 12, 24)
+    assert not latent["samples"].any()
+    assert "192 x 96" in summary

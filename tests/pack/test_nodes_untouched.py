@@ -1,0 +1,98 @@
+"""What the patch leaves as it was: the user's model, other LoRAs, other wrappers, cancelling."""
+
+import pytest
+import torch
+
+from .common import SIZES, guide_of, proxy_of
+
+
+def test_the_users_model_is_untouched(nodes, stock, wan, plan, empty):
+    weights = {k: v.clone() for k, v in wan.model.state_dict().items()}
+    before = stock.sample(wan, empty)
+    patched = nodes.LocalityPreservingPatch(wan, plan, guide_of(nodes, wan, plan))
+    assert not torch.equal(stock.sample(patched, empty), before)
+    assert torch.equal(stock.sample(wan, empty), before)
+    assert wan.wrappers == {}
+    assert wan.attachments == {}
+    assert wan.model_options == {"transformer_options": {}}
+    assert all(torch.equal(v, weights[k]) for k, v in wan.model.state_dict().items())
+
+
+def test_two_branches_with_two_loras_do_not_leak(nodes, stock, wan, plan, empty, lora_file):
+    name_a, name_b = lora_file("a.safetensors"), lora_file("bb.safetensors")
+
+    def run(name_proxy, name_detail):
+        branch = stock.lora().load_lora_model_only(wan, name_proxy, 1.0)[0]
+        guide = guide_of(nodes, branch, plan)
+        branch = stock.lora().load_lora_model_only(wan, name_detail, 1.0)[0]
+        return stock.sample(nodes.LocalityPreservingPatch(branch, plan, guide), empty)
+
+    plain = stock.sample(wan, empty)
+    first = run(name_a, name_b)
+    assert not torch.equal(first, run(name_b, name_a))
+    assert torch.equal(first, run(name_a, name_b))
+    assert torch.equal(plain, stock.sample(wan, empty))
+
+
+def test_more_loras_stack_on_the_detail_model(nodes, stock, wan, plan, empty, lora_file):
+    load = stock.lora().load_lora_model_only
+    detail = load(wan, lora_file("detail.safetensors"), 1.0)[0]
+    both = load(detail, lora_file("style.safetensors", ("self_attn.o", "cross_attn.v")), 1.0)[0]
+    alone = stock.sample(nodes.LocalityPreservingPatch(detail, plan), empty)
+    before = stock.sample(nodes.LocalityPreservingPatch(both, plan), empty)
+    patched = nodes.LocalityPreservingPatch(detail, plan)
+    after = stock.sample(load(patched, "style.safetensors", 1.0)[0], empty)
+    assert not torch.equal(alone, before)
+    assert torch.equal(before, after)
+
+
+@pytest.mark.parametrize("easycache_first", [False, True])
+def test_easycache_still_skips_steps(nodes, stock, wan, plan, empty, monkeypatch, easycache_first):
+    from atlasvid_pack.nodes import detail
+
+    calls = []
+    real = detail.detail_forward
+    monkeypatch.setattr(detail, "detail_forward", lambda *a, **k: calls.append(1) or real(*a, **k))
+    model = wan
+    if easycache_first:
+        model = stock.easycache.execute(model, 3.0, 0.0, 1.0, False).args[0]
+    model = nodes.LocalityPreservingPatch(model, plan)
+    if not easycache_first:
+        stock.sample(model, empty, steps=8)
+        assert len(calls) == 8
+        calls.clear()
+        model = stock.easycache.execute(model, 3.0, 0.0, 1.0, False).args[0]
+    stock.sample(model, empty, steps=8)
+    assert 0 < len(calls) < 8
+
+
+def test_memory_is_asked_for_three_slabs(nodes, stock, wan, monkeypatch):
+    import comfy.sampler_helpers
+
+    plan = nodes.Plan(**(SIZES | {"frames": 29, "cube_t": 1}))
+    asked = []
+    real = comfy.sampler_helpers.estimate_memory
+    monkeypatch.setattr(
+        comfy.sampler_helpers, "estimate_memory",
+        lambda model, shape, conds: asked.append(list(shape)) or real(model, shape, conds),
+    )  # fmt: skip
+    patched = nodes.LocalityPreservingPatch(wan, plan)
+    stock.sample(patched, {"samples": torch.zeros(1, 16, *plan.target_lat)}, steps=1)
+    assert plan.target_lat == (8, 8, 8)
+    assert asked == [[1, 16, 3, 8, 8]]
+
+
+def test_cancel_stops_in_the_middle(nodes, stock, wan, plan, empty):
+    import comfy.model_management as management
+
+    guide = guide_of(nodes, wan, plan)
+    patched = nodes.LocalityPreservingPatch(wan, plan, guide)
+    proxy = proxy_of(nodes, wan, plan)
+    for job in (
+        lambda: nodes.ScaledRoPEAligner(wan, proxy, plan),
+        lambda: stock.sample(patched, empty),
+    ):
+        management.interrupt_current_processing(True)
+        with pytest.raises(management.InterruptProcessingException):
+            job()
+    assert stock.sample(patched, empty).isfinite().all()
