@@ -97,7 +97,9 @@ def train(cache: dict, steps: int, batch: int, peak_lr: float, checkpoint: Path)
     model, ema, first = WanDiT(CONFIG), WanDiT(CONFIG), 0
     torch.nn.init.zeros_(model.head.head.weight)
     ema.load_state_dict(model.state_dict())
-    optimiser = torch.optim.AdamW(model.parameters(), lr=peak_lr, betas=(0.9, 0.98), weight_decay=0.01)
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=peak_lr, betas=(0.9, 0.98), weight_decay=0.01
+    )
     if checkpoint.exists():
         state = load_file(checkpoint)
         first = int(state.pop("step"))
@@ -119,7 +121,12 @@ def train(cache: dict, steps: int, batch: int, peak_lr: float, checkpoint: Path)
         sigma = flow.shifted(torch.rand(batch, generator=generator), SHIFT)
         text = text_of(cache[kind].words[pick], vectors, generator)
         seen = model.tokens_forward(
-            flow.noised(x0, noise, sigma), GRID_TOK, sigma * flow.TIMESTEPS, text, None, rotation[kind]
+            flow.noised(x0, noise, sigma),
+            GRID_TOK,
+            sigma * flow.TIMESTEPS,
+            text,
+            None,
+            rotation[kind],
         )
         loss = F.mse_loss(seen, flow.velocity_target(x0, noise))
         optimiser.zero_grad(set_to_none=True)

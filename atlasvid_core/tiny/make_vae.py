@@ -26,7 +26,7 @@ LATENT_NOISE = 0.03
 
 
 def fresh_vae(seed: int = 0) -> WanVAE:
-    """Residual branches start at zero and all else orthogonal, so that signal passes from step 0."""
+    """Residual branches at zero and all else orthogonal, so that signal passes from step 0."""
     torch.manual_seed(seed)
     vae = WanVAE(DIM)
     for module in vae.modules():
@@ -61,7 +61,9 @@ def loss_of(vae: WanVAE, video: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def psnr_db(vae: WanVAE, count: int = 4, frames: int = 9, side_px: int = 96, seed: int = 999) -> float:
+def psnr_db(
+    vae: WanVAE, count: int = 4, frames: int = 9, side_px: int = 96, seed: int = 999
+) -> float:
     """Mean PSNR (dB, pixels 0..1) over unseen clips."""
     video = mixed_clips(count, frames, side_px, torch.Generator().manual_seed(seed))[0]
     error = ((vae.decode(vae.encode(video)).clamp(-1, 1) - video) / 2).square()
@@ -82,7 +84,9 @@ def give_wan_statistics(vae: WanVAE, clips: int = 64) -> None:
     vae.conv2.weight /= gain.view(1, -1, 1, 1, 1)
 
 
-def train(vae: WanVAE, steps: int, frame_steps: int, checkpoint: Path, log_every: int = 100) -> None:
+def train(
+    vae: WanVAE, steps: int, frame_steps: int, checkpoint: Path, log_every: int = 100
+) -> None:
     optimiser = torch.optim.AdamW(vae.parameters(), lr=2e-3, betas=(0.9, 0.95), weight_decay=1e-4)
     first = 0
     if checkpoint.exists():
@@ -103,7 +107,10 @@ def train(vae: WanVAE, steps: int, frame_steps: int, checkpoint: Path, log_every
         optimiser.step()
         if step % log_every == log_every - 1:
             spent = time.monotonic() - began
-            print(f"vae {step + 1}/{steps} loss {loss:.4f} psnr {psnr_db(vae):.2f} dB {spent:.0f} s", flush=True)
+            print(
+                f"vae {step + 1}/{steps} loss {loss:.4f} psnr {psnr_db(vae):.2f} dB {spent:.0f} s",
+                flush=True,
+            )
             state = {**vae.state_dict(), "step": torch.tensor(step + 1)}
             save_file(state, checkpoint.with_suffix(".part"))
             checkpoint.with_suffix(".part").replace(checkpoint)

@@ -24,7 +24,25 @@ TEXT_TOKENS = 8
 CLOSEUP = "closeup"
 VIEWS = ("full", CLOSEUP)
 VOCABULARY = (*COLOURS, *SHAPES, *DIRECTIONS, *SCHEMES, CLOSEUP)
-FILLERS = frozenset("a an the of over under with at in to crosses crossing moves sky and".split())
+FILLERS = frozenset(
+    [
+        "a",
+        "an",
+        "the",
+        "of",
+        "over",
+        "under",
+        "with",
+        "at",
+        "in",
+        "to",
+        "crosses",
+        "crossing",
+        "moves",
+        "sky",
+        "and",
+    ]
+)
 
 
 def make_words(path: Path = WORDS_FILE, seed: int = 0) -> None:

@@ -134,13 +134,16 @@ class _Place:
 
 
 def _background(scenes: Scenes, place: _Place) -> Tensor:
-    top, low, far, near = torch.tensor(list(SCHEMES.values()))[scenes.scheme][..., None, None].unbind(
-        1
-    )
+    top, low, far, near = torch.tensor(list(SCHEMES.values()))[scenes.scheme][
+        ..., None, None
+    ].unbind(1)
     picture = top + (low - top) * (place.v[:, None] / 0.7).clamp(0, 1)
     ridges = (
         (far, 0.62 + 0.06 * torch.sin(math.tau * (place.u + scenes.far_phase[:, None, None]))),
-        (near, 0.80 + 0.05 * torch.sin(math.tau * (1.5 * place.u + scenes.near_phase[:, None, None]))),
+        (
+            near,
+            0.80 + 0.05 * torch.sin(math.tau * (1.5 * place.u + scenes.near_phase[:, None, None])),
+        ),
     )
     for colour, ridge in ridges:
         below = place.v - ridge

@@ -189,7 +189,7 @@ class WanVAE(nn.Module):
         self.decoder = Decoder(dim)
 
     def encode(self, video_B3THW: Tensor) -> Tensor:
-        """Pixels in -1..1, T = 4k + 1, H and W multiples of 8 -> latent means [B, 16, k + 1, ..]."""
+        """Pixels -1..1, T = 4k + 1, H and W multiples of 8 -> latent means [B, 16, k + 1, ..]."""
         frames, height, width = video_B3THW.shape[2:]
         if frames % 4 != 1 or height % 8 or width % 8:
             raise ValueError(

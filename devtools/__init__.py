@@ -1,0 +1,1 @@
+"""What dev.py is made of. Standard library only, but for `contact_sheet` (runs in .venv)."""

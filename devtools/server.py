@@ -1,0 +1,112 @@
+"""A headless ComfyUI of our own: a free loopback port and folders that nobody else uses."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from .client import Client
+
+FOLDERS = ("custom_nodes", "input", "models", "output", "temp", "user")
+
+
+class ServerFailed(RuntimeError):
+    """The server ended, or did not answer in time; the text ends with its last lines."""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def link_folder(link: Path, target: Path) -> None:
+    """A link to a folder; a junction on Windows, where links need rights that few users have."""
+    if os.name == "nt":
+        command = ["cmd", "/c", "mklink", "/J", str(link), str(target)]
+        subprocess.run(command, check=True, capture_output=True)
+    else:
+        link.symlink_to(target, target_is_directory=True)
+
+
+def make_base(base: Path, pack: Path) -> None:
+    """ComfyUI's data folders below `base`, with the pack as the only custom node."""
+    for name in FOLDERS:
+        (base / name).mkdir(parents=True, exist_ok=True)
+    link = base / "custom_nodes" / "atlasvid"
+    if not link.exists():
+        link_folder(link, pack)
+
+
+class Server:
+    """ComfyUI from `host`, run by `python`, with its data in `base` (see `make_base`).
+
+    CPU only. A context manager: the process ends with the block. `client` talks to it.
+    """
+
+    def __init__(self, host: Path, python: Path, base: Path, log: Path, options: tuple = ()):
+        self.port = free_port()
+        self.base_url = f"http://127.0.0.1:{self.port}"
+        self.base, self.log = base, log
+        self.output = base / "output"
+        self.client = Client(self.base_url)
+        self._command = [
+            *(str(python), "-u", str(host / "main.py"), "--cpu", "--disable-auto-launch"),
+            *("--listen", "127.0.0.1", "--port", str(self.port), "--disable-api-nodes"),
+            *("--base-directory", str(base), *options),
+            *("--database-url", "sqlite:///" + (base / "user" / "comfyui.db").as_posix()),
+        ]
+        self._process: subprocess.Popen | None = None
+
+    def start(self, timeout_s: float = 240) -> None:
+        """Returns when the server answers. Raises ServerFailed."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                self._command, cwd=self.base, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        end = time.monotonic() + timeout_s
+        while time.monotonic() < end:
+            if self._process.poll() is not None:
+                raise ServerFailed(f"ComfyUI ended at its start. {self.last_lines()}")
+            try:
+                self.client.get("/system_stats")
+                return
+            except OSError:
+                time.sleep(0.25)
+        raise ServerFailed(f"ComfyUI did not answer in {timeout_s:g} s. {self.last_lines()}")
+
+    def stop(self) -> None:
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def last_lines(self, count: int = 15) -> str:
+        lines = self.log.read_text(errors="replace").splitlines()[-count:]
+        return f"Its last lines ({self.log}):\n" + "\n".join(lines)
+
+    def queue(self, workflow: dict, on_event=None) -> dict:
+        """`Client.queue`; where the connection breaks, the error shows the server's last lines."""
+        try:
+            return self.client.queue(workflow, on_event)
+        except OSError as error:
+            raise ServerFailed(f"the job was lost ({error}). {self.last_lines()}") from error
+
+    def __enter__(self) -> Server:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.stop()
