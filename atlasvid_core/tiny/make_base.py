@@ -30,8 +30,8 @@ from .world import Scenes, Window, random_scenes, render
 
 CONFIG = WanConfig(width=128, ffn_width=512, layers=6)
 GRID_TOK = Grid(3, 6, 6)
-KINDS = (*STRIDES, CLOSEUP)
-KIND_SHARES = {1: 0.15, 2: 0.15, 4: 0.4, CLOSEUP: 0.3}
+KINDS: tuple[int | str, ...] = (*STRIDES, CLOSEUP)
+KIND_SHARES: dict[int | str, float] = {1: 0.15, 2: 0.15, 4: 0.4, CLOSEUP: 0.3}
 SHIFT = 2.0
 EMPTY_PROMPT_SHARE = 0.1
 
@@ -80,7 +80,7 @@ def cache_latents(vae_path: Path, path: Path, clips: int) -> dict[int | str, Cac
 
 def rotation_of(kind: int | str) -> Tensor:
     axes = detail_axes(GRID_TOK)
-    stride = 1 if kind == CLOSEUP else kind
+    stride = kind if isinstance(kind, int) else 1
     return rotations(Axes(axes.t * stride, axes.h, axes.w))
 
 

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ..wan.latents import LATENT_MEAN, LATENT_STD
-from ..wan.vae import Downsample, ResidualBlock, WanVAE
+from ..wan.vae import ResidualBlock, WanVAE
 from .data import mixed_clips
 
 DIM = 8
@@ -38,10 +38,13 @@ def fresh_vae(seed: int = 0) -> WanVAE:
                 nn.init.zeros_(module.bias)
     for module in vae.modules():
         if isinstance(module, ResidualBlock):
-            nn.init.zeros_(module.residual[-1].weight)
-        if isinstance(module, Downsample):
-            nn.init.orthogonal_(module.resample[1].weight.view(module.resample[1].out_channels, -1))
+            _zero(module.residual[-1])
     return vae
+
+
+def _zero(conv: nn.Module) -> None:
+    assert isinstance(conv, nn.Conv3d)
+    nn.init.zeros_(conv.weight)
 
 
 @torch.no_grad()
@@ -78,6 +81,7 @@ def give_wan_statistics(vae: WanVAE, clips: int = 64) -> None:
     latent = torch.cat(latents).transpose(0, 1).flatten(1)
     gain = torch.tensor(LATENT_STD) / latent.std(dim=1)
     shift = torch.tensor(LATENT_MEAN) - gain * latent.mean(dim=1)
+    assert vae.conv1.bias is not None and vae.conv2.bias is not None
     vae.conv1.weight[:16] *= gain.view(-1, 1, 1, 1, 1)
     vae.conv1.bias[:16] = vae.conv1.bias[:16] * gain + shift
     vae.conv2.bias -= (vae.conv2.weight[:, :, 0, 0, 0] / gain) @ shift

@@ -76,7 +76,8 @@ class CrossAttention(SelfAttention):
 
 def attend_full(q_BSNH: Tensor, k_BLNH: Tensor, v_BLNH: Tensor) -> Tensor:
     """Full attention -> [B, S, N * H]."""
-    seen = F.scaled_dot_product_attention(*(x.transpose(1, 2) for x in (q_BSNH, k_BLNH, v_BLNH)))
+    q, k, v = (x.transpose(1, 2) for x in (q_BSNH, k_BLNH, v_BLNH))
+    seen = F.scaled_dot_product_attention(q, k, v)
     return seen.transpose(1, 2).flatten(2)
 
 
@@ -137,7 +138,7 @@ class WanDiT(nn.Module):
         super().__init__()
         width = config.width
         self.config = config
-        self.patch_embedding = nn.Conv3d(config.in_channels, width, tuple(PATCH), tuple(PATCH))
+        self.patch_embedding = nn.Conv3d(config.in_channels, width, PATCH, PATCH)
         self.text_embedding = nn.Sequential(
             nn.Linear(TEXT_SIZE, width), nn.GELU(approximate="tanh"), nn.Linear(width, width)
         )
