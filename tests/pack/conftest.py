@@ -26,9 +26,8 @@ def nodes(pack):
 @pytest.fixture(scope="session")
 def stock(host):
     """The host's own nodes that ours meet."""
-    from comfy_extras import nodes_custom_sampler, nodes_easycache, nodes_model_advanced
-
     import nodes as host_nodes
+    from comfy_extras import nodes_custom_sampler, nodes_easycache, nodes_model_advanced
 
     def sample(model, latent, positive=None, **options):
         chosen = {**EULER, "denoise": 1.0, **options}
