@@ -14,13 +14,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 from pathlib import Path
 
-from devtools import environment, hosts, server
+from devtools import environment, hosts
 from devtools.steps import StepFailed, run, say
 
 ROOT = Path(__file__).resolve().parent
+TYPED = ("atlasvid_core", "devtools", "dev.py")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -95,13 +97,20 @@ def run_serve(args: argparse.Namespace, _: list[str]) -> int:
     python, host = prepared()
     hosts.link(ROOT, host / "custom_nodes")
     say("serve", f"http://127.0.0.1:{args.port} (Ctrl-C stops)")
-    return run("serve", server.command(python, host, args.port), cwd=host, check=False)
+    return run("serve", serve_command(python, host, args.port), cwd=host, check=False)
+
+
+def serve_command(python: Path, host: Path, port: int) -> list[str | Path]:
+    command: list[str | Path] = [python, host / "main.py", "--listen", "127.0.0.1"]
+    command += ["--port", str(port)]
+    accelerated = sys.platform == "darwin" or shutil.which("nvidia-smi") or shutil.which("rocm-smi")
+    return command if accelerated else [*command, "--cpu", "--use-pytorch-cross-attention"]
 
 
 def run_lint(_: argparse.Namespace, __: list[str]) -> int:
     python, _host = prepared()
     status = 0
-    for command in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]):
+    for command in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy", *TYPED]):
         status |= run("lint", [python, "-m", *command], cwd=ROOT, check=False)
     return status
 

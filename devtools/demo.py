@@ -7,7 +7,6 @@ report.json.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import platform
 import shutil
@@ -18,13 +17,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .client import follow
+from .client import JobFailed, JobRefused
 from .environment import version_of
-from .server import JobFailed, Server
-from .steps import StepFailed, say
+from .progress import Progress
+from .server import Server, ServerFailed, make_base
+from .steps import say
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKFLOW = ROOT / "workflows" / "api" / "tiny_demo.json"
+
+
+class NoVideo(RuntimeError):
+    """The job ended, but there is nothing to look at."""
 
 
 def main() -> int:
@@ -42,7 +46,7 @@ def main() -> int:
     out.mkdir(parents=True, exist_ok=True)
     try:
         make(args.host, workflow, out)
-    except (JobFailed, StepFailed) as error:
+    except (JobFailed, JobRefused, ServerFailed, NoVideo) as error:
         print(f"demo failed: {error}", file=sys.stderr)
         return 1
     say("demo", f"look at {out / 'contact_sheet.png'} and {out / 'video.mp4'}")
@@ -63,12 +67,14 @@ def adjust(workflow: dict, prompt: str | None, seed: int | None, size: list[int]
 
 def make(host: Path, workflow: dict, out: Path) -> None:
     base = ROOT / ".host" / "base"
+    make_base(base, ROOT)
+    progress = Progress(workflow)
     say("demo", "starting ComfyUI")
     began = time.monotonic()
-    with Server(sys.executable, host, ROOT, base) as server:
+    with Server(host, Path(sys.executable), base, base / "server.log") as server:
         started_s = time.monotonic() - began
-        say("demo", f"ComfyUI answers at {server.url}")
-        entry, progress = asyncio.run(follow(server, workflow))
+        say("demo", f"ComfyUI answers at {server.base_url}")
+        entry = server.queue(workflow, progress)
         videos = saved_videos(entry, workflow, server.output)
     for title, file in videos.items():
         name = "proxy.mp4" if "proxy" in title.lower() else "video.mp4"
@@ -102,7 +108,7 @@ def saved_videos(entry: dict, workflow: dict, folder: Path) -> dict[str, Path]:
                 title = workflow[key].get("_meta", {}).get("title", key)
                 found[title] = folder / item["subfolder"] / item["filename"]
     if not found:
-        raise JobFailed("the job ended without a video")
+        raise NoVideo("the job ended without a video")
     return found
 
 
@@ -116,7 +122,7 @@ def read_video(file: Path) -> tuple[list[np.ndarray], float]:
         frames.append(frame)
     reader.release()
     if not frames:
-        raise JobFailed(f"{file.name} holds no frame that can be read")
+        raise NoVideo(f"{file.name} holds no frame that can be read")
     return frames, fps
 
 

@@ -37,7 +37,7 @@ def ensure(root: Path, host: Path) -> Path:
         say("environment", f"creating {venv.name} with Python {platform.python_version()}")
         run("environment", [sys.executable, "-m", "venv", venv], quiet=True)
     say("environment", "installing torch (several GB with CUDA; once)")
-    pip = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    pip: list[str | Path] = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
     run("environment", [*pip, "torch>=2.7", "torchvision"], quiet=True)
     say("environment", f"installing {len(wanted)} packages of the pack, the host and the tools")
     run("environment", [*pip, *wanted], quiet=True)

@@ -47,7 +47,9 @@ def test_on_step_sees_every_step_and_can_cancel():
     assert seen == [0, 1, 2]
 
 
-@pytest.mark.parametrize("bad", [dict(steps=0), dict(steps=3, shift=0.0), dict(steps=3, denoise=0)])
+@pytest.mark.parametrize(
+    "bad", [{"steps": 0}, {"steps": 3, "shift": 0.0}, {"steps": 3, "denoise": 0}]
+)
 def test_an_impossible_schedule_is_refused_with_its_values(bad):
     with pytest.raises(ValueError, match="steps .* shift .* denoise"):
         flow.sigmas(**bad)

@@ -45,7 +45,8 @@ def reached(reach: str, step: tuple[int, int, int]) -> bool:
 def steps_of(reach: str) -> list[tuple[int, int, int]]:
     """Every step to a cube within reach, in row-major order."""
     check_reach(reach)
-    return [s for s in product((-1, 0, 1), repeat=3) if reached(reach, s)]
+    near = (-1, 0, 1)
+    return [s for s in product(near, near, near) if reached(reach, s)]
 
 
 @lru_cache(maxsize=16)
@@ -110,7 +111,7 @@ def _axis_ranges(spans, centres: list[float]) -> tuple[tuple[int, int], ...]:
 def aligned_proxy(layout: CubeLayout, reach: str, aligned: Aligned, cube: int) -> list[int]:
     """Row-major numbers of the proxy tokens that cube number `cube` sees, ascending."""
     _, proxy_h, proxy_w = aligned.grid
-    tokens = set()
+    tokens: set[int] = set()
     _, cubes_h, cubes_w = layout.n_cubes
     for near in neighbours(layout, cube, reach):
         place = (near // (cubes_h * cubes_w), near // cubes_w % cubes_h, near % cubes_w)
