@@ -107,7 +107,7 @@ def run_serve(args: argparse.Namespace, rest: list[str]) -> int:
     link_pack(ROOT, host / "custom_nodes")
     command = [python, host / "main.py", "--listen", "127.0.0.1", "--port", args.port, *rest]
     if "--cpu" not in rest and not environment.has_accelerator(python):
-        command.append("--cpu")
+        command += ["--cpu", "--use-pytorch-cross-attention"]
     say("serve", f"http://127.0.0.1:{args.port} (Ctrl-C stops)")
     return run("serve", command, cwd=host, check=False)
 

@@ -25,6 +25,7 @@ from .steps import StepFailed, say
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKFLOW = ROOT / "workflows" / "api" / "tiny_demo.json"
+FASTER = ("--use-pytorch-cross-attention",)  # on a CPU the host by default takes a slower one
 LOG = ROOT / ".host" / "logs" / "demo.log"
 
 
@@ -80,7 +81,7 @@ def make(host: Path, workflow: dict, out: Path) -> None:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         base = Path(folder)
         make_base(base, ROOT)
-        with Server(host, Path(sys.executable), base, LOG) as server:
+        with Server(host, Path(sys.executable), base, LOG, FASTER) as server:
             start_s = time.monotonic() - began
             say("demo", f"ComfyUI answers at {server.base_url} after {start_s:.0f} s")
             system = server.client.get("/system_stats")["system"]

@@ -6,6 +6,7 @@ on sys.path here, and `atlasvid_core` and `devtools` are loaded from their files
 
 import importlib.util
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -74,5 +75,6 @@ def server(host_path, tmp_path_factory):
 
     base = tmp_path_factory.mktemp("server")
     make_base(base, ROOT)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is stopped, too
     with Server(host_path, Path(sys.executable), base, base / "server.log") as running:
         yield running

@@ -1,0 +1,107 @@
+"""Who may import whom, and what no file here may do."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+CORE = sorted((ROOT / "atlasvid_core").rglob("*.py"))
+NODES = sorted((ROOT / "nodes").rglob("*.py"))
+DEVTOOLS = [ROOT / "dev.py", *sorted((ROOT / "devtools").rglob("*.py"))]
+OTHERS = [ROOT / "__init__.py", *sorted((ROOT / "tests").rglob("*.py"))]
+
+HOST = {
+    "comfy", "comfy_api", "comfy_config", "comfy_execution", "comfy_extras", "app", "execution",
+    "folder_paths", "latent_preview", "node_helpers", "nodes", "server",
+}  # fmt: skip
+NETWORK = {
+    "aiohttp", "asyncio", "ftplib", "http", "httpx", "requests", "socket", "urllib", "urllib3",
+    "websocket", "websockets",
+}  # fmt: skip
+UNSAFE = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "subprocess"}
+MOST_LINES = 400
+
+
+def imported(file: Path) -> set[str]:
+    """Top-level names of all absolute imports of a file, those within functions too."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def climbs(file: Path) -> list[str]:
+    """Relative imports that leave the file's own top-level folder, as written."""
+    depth = len(file.relative_to(ROOT).parts) - 1
+    return [
+        node.module or ""
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.level > depth
+    ]
+
+
+def calls(file: Path) -> set[str]:
+    """All functions that a file calls, as written there: `torch.load`."""
+    return {
+        ast.unparse(node.func)
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute)
+    }
+
+
+def name_of(file: Path) -> str:
+    return file.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("file", CORE, ids=name_of)
+def test_core_knows_nothing_of_the_host_or_the_nodes(file):
+    assert not imported(file) & (HOST | {"devtools", "atlasvid_core"})
+    assert not climbs(file)
+
+
+@pytest.mark.parametrize("file", NODES, ids=name_of)
+def test_only_the_adapter_meets_the_hosts_internals(file):
+    allowed = HOST if file.name == "host.py" else {"comfy_api"}
+    assert not (imported(file) & HOST) - allowed
+    assert {module.split(".")[0] for module in climbs(file)} <= {"atlasvid_core"}
+
+
+@pytest.mark.parametrize("file", DEVTOOLS, ids=name_of)
+def test_tools_run_without_the_environment(file):
+    allowed = {"devtools"} if file.name == "dev.py" else set()
+    if file.name in ("demo.py", "contact_sheet.py"):  # these run inside .venv
+        allowed |= {"cv2", "numpy"}
+    assert imported(file) <= set(sys.stdlib_module_names) | allowed
+
+
+@pytest.mark.parametrize("file", CORE + NODES, ids=name_of)
+def test_nothing_unsafe_and_no_network(file):
+    assert not imported(file) & (NETWORK | UNSAFE)
+    forbidden = {"eval", "exec", "compile", "__import__", "torch.load", "os.system", "os.popen"}
+    assert not calls(file) & forbidden
+
+
+def test_core_leaves_the_host_out_of_the_process():
+    modules = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in CORE]
+    modules = [name.removesuffix(".__init__") for name in modules]
+    program = (
+        "import importlib, sys\n"
+        f"for name in {modules!r}: importlib.import_module(name)\n"
+        f"print(*sorted({HOST!r} & sys.modules.keys()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
+@pytest.mark.parametrize("file", CORE + NODES + DEVTOOLS + OTHERS, ids=name_of)
+def test_files_stay_short(file):
+    lines = len(file.read_text(encoding="utf-8").splitlines())
+    assert lines < MOST_LINES, f"{name_of(file)} has {lines} lines: split it"
