@@ -78,7 +78,7 @@ def clone(part: Path) -> None:
     probe = ["git", "ls-remote", "--exit-code", REPOSITORY, f"refs/tags/{TAG}"]
     run("git", probe, env=env, quiet=True, timeout_s=15)
     say("host", f"cloning ComfyUI {TAG}")
-    command = ["git", "clone", "-q", "--depth", "1", "--branch", TAG, REPOSITORY, part]
+    command: list = ["git", "clone", "-q", "--depth", "1", "--branch", TAG, REPOSITORY, part]
     run("git", command, env=env, quiet=True, timeout_s=300)
 
 
