@@ -27,7 +27,7 @@ class TiledVAEDecode(io.ComfyNode):
                 io.Latent.Input("samples", tooltip="From DetailJointSampler."),
                 io.Int.Input(
                     "tile", default=0, min=0, max=4096, step=16,
-                    tooltip="0: whole frames.",
+                    tooltip="Side of a tile in pixels. 0: whole frames, the only way so far.",
                 ),
                 io.Int.Input(
                     "overlap", default=96, min=0, max=1024, step=8,
@@ -40,7 +40,8 @@ class TiledVAEDecode(io.ComfyNode):
     @classmethod
     @torch.no_grad()
     def execute(cls, vae, samples, tile, overlap) -> io.NodeOutput:
+        refuse.check_tile(tile, NODE)
         refuse.check_latent(samples["samples"], "The latent to decode")
         module, latent = host.load_vae(vae, samples["samples"], NODE)
-        frames = decode_frames(module, latent)
+        frames = decode_frames(module, latent, host.progress_bar(latent.shape[2]))
         return io.NodeOutput(host.to_image(vae, frames))

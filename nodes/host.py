@@ -24,7 +24,7 @@ import torch
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor, nn
 
-from . import graph, refuse
+from . import loras, refuse
 from .detail import Detail
 
 KEY = "atlasvid"
@@ -64,7 +64,7 @@ def check_model(model, node: str, hidden=None) -> refuse.ModelFacts:
     found = facts(model)
     refuse.check_model(found, node)
     refuse.check_options(model.model_options, node)
-    graph.check_loras(
+    loras.check_loras(
         getattr(hidden, "prompt", None),
         getattr(hidden, "unique_id", None),
         lambda name: lora_unmatched(model, folder_paths.get_full_path_or_raise("loras", name)),
@@ -231,22 +231,14 @@ def lora_unmatched(model, path) -> list[str]:
     """Names in a LoRA file that fit no weight of this MODEL (the stock loader skips them)."""
     lora = comfy.lora_convert.convert_lora(comfy.utils.load_torch_file(str(path), safe_load=True))
     known = comfy.lora.model_lora_keys_unet(model.model, {})
-    return graph.unmatched(lora, known)
+    return loras.unmatched(lora, known)
 
 
 def check_lora_shapes(model, node: str) -> None:
     """Refuse LoRA weights of another size, which the host skips with a log line only."""
     weights: Mapping[str, Any] = model.model.state_dict() if model.patches else {}
     for name, patches in model.patches.items():
-        for entry in patches:
-            parts = getattr(entry[1], "weights", ())
-            if getattr(entry[1], "name", "") != "lora" or parts[3] is not None or entry[3]:
-                continue  # other kinds of patch, LoCon's middle part, slices of a fused weight
-            up, down, whole = parts[0], parts[1], tuple(weights[name].shape)
-            made = (up.shape[0], down.flatten(1).shape[1])
-            if made != (whole[0], weights[name].flatten(1).shape[1]):
-                raise ValueError(
-                    f"{node}: a LoRA on this MODEL makes {made[0]} x {made[1]} values for {name}, "
-                    f"whose shape is {whole}. It was trained for another model size: load the "
-                    "LoRA made for this file (1.3B and 14B LoRAs don't mix), or bypass it."
-                )
+        for _, adapter, _, offset, *_ in patches:
+            plain = getattr(adapter, "name", "") == "lora" and offset is None
+            if plain and name in weights:
+                loras.check_fit(name, weights[name].shape, adapter.weights, node)

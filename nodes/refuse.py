@@ -196,6 +196,15 @@ def check_guide(guide: Guide, plan: VideoPlan, facts: ModelFacts) -> None:
         )
 
 
+def check_tile(tile_px: int, node: str) -> None:
+    if tile_px != 0:
+        raise ValueError(
+            f"{node}: tile is {tile_px}; only 0 (whole frames, one latent frame at a time) is "
+            "possible so far. Set it to 0, or use VAE Decode (Tiled) if a frame does not fit "
+            "into memory."
+        )
+
+
 def check_unpatched(detail: Any | None, node: str) -> None:
     if detail is not None:
         raise ValueError(

@@ -34,6 +34,8 @@ def test_refused(nodes, vae):
     other = SimpleNamespace(first_stage_model=torch.nn.Identity())
     with pytest.raises(ValueError, match=r"kind Identity.*Wan2.1 VAE only.*Load"):
         nodes.TiledVAEDecode(other, samples, tile=0, overlap=96)
+    with pytest.raises(ValueError, match="tile is 256; only 0.*Set it to 0"):
+        nodes.TiledVAEDecode(vae, samples, tile=256, overlap=96)
     samples["samples"][0, 0, 0, 0, 0] = torch.nan
     with pytest.raises(ValueError, match="latent to decode holds 1 values"):
         nodes.TiledVAEDecode(vae, samples, tile=0, overlap=96)

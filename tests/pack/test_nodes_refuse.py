@@ -139,7 +139,7 @@ def test_patched_and_unpatched_models(refuse, plan):
 
 
 def test_lora_files_upstream(pack):
-    from atlasvid_pack.nodes import graph
+    from atlasvid_pack.nodes import loras
 
     job = {
         "1": {"inputs": {"unet_name": "base"}},
@@ -148,15 +148,15 @@ def test_lora_files_upstream(pack):
         "4": {"inputs": {"model": ["3", 0], "lora_name": "near", "strength_model": 0.5}},
         "5": {"inputs": {"model": ["4", 0], "plan": ["9", 0]}},
     }
-    assert list(graph.lora_names(job, "5")) == ["near", "far"]
-    assert list(graph.lora_names(None, None)) == []
+    assert list(loras.lora_names(job, "5")) == ["near", "far"]
+    assert list(loras.lora_names(None, None)) == []
     left = {"near": [], "far": ["blocks.40.q.lora_A.weight"]}
     with pytest.raises(ValueError, match="1 weights of the LoRA 'far'.*blocks.40.*bypass"):
-        graph.check_loras(job, "5", left.__getitem__, "Node")
+        loras.check_loras(job, "5", left.__getitem__, "Node")
 
 
 def test_unmatched_lora_names(pack):
-    from atlasvid_pack.nodes import graph
+    from atlasvid_pack.nodes import loras
 
     known = ["diffusion_model.blocks.0.self_attn.q", "lora_unet_blocks_0_ffn_0"]
     names = [
@@ -167,7 +167,7 @@ def test_unmatched_lora_names(pack):
         "blocks.0.self_attn.q.lora_A.weight",
         "diffusion_model.blocks.0.self_attn.qq.lora_A.weight",
     ]
-    assert graph.unmatched(names, known) == names[-2:]
+    assert loras.unmatched(names, known) == names[-2:]
 
 
 def test_cube_of_nothing(pack):

@@ -1,8 +1,9 @@
-"""Which LoRA files lead to a node, and whether all of a file was used: plain dictionaries only."""
+"""Which LoRA files lead to a node, and whether all of a file fits: on plain values only."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 TEXT_ENCODER_PREFIXES = ("lora_te", "text_encoders.", "text_encoder")
@@ -52,6 +53,20 @@ def check_loras(
                 "Load the LoRA made for this model (1.3B or 14B, text- or image-to-video), or "
                 "bypass its loader."
             )
+
+
+def check_fit(name: str, shape: Sequence[int], weights: Sequence[Any], node: str) -> None:
+    """One LoRA's `weights` (up [out, r], down [r, in ...], alpha, mid, dora, reshape) of `name`."""
+    up, down, *others = weights
+    if len(shape) < 2 or any(part is not None for part in others[1:]):
+        return  # those the host reshapes in ways of its own
+    made, whole = (up.shape[0], down[0].numel()), (shape[0], math.prod(shape[1:]))
+    if made != whole:
+        raise ValueError(
+            f"{node}: a LoRA on this MODEL makes {made[0]} x {made[1]} values for {name}, which "
+            f"holds {whole[0]} x {whole[1]}. It was trained for another model size: load the LoRA "
+            "made for this file (1.3B and 14B LoRAs don't mix), or bypass it."
+        )
 
 
 def _stems(name: str) -> Iterator[str]:
