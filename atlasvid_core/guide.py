@@ -1,0 +1,99 @@
+"""The guide: a proxy's keys and values of every layer, computed once for all denoising steps.
+
+The proxy attends to itself alone, reads no text and stays clean (timestep 0), so nothing about it
+changes from step to step: keeping keys and values is exact. Source: paper section 3.3 (masks M_gg
+and M_gd, text for detail tokens only); DESIGN section 4.
+
+Shapes: B batch, G proxy tokens, N heads, H head size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .rope import Axes, rotations
+from .units import Grid, tok_from_lat
+from .wan import calls
+from .wan.calls import Cast, plain_cast
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Guide:
+    """Keys (already rotated) and values of each layer, [B, G, N, H], and where their tokens sit."""
+
+    axes: Axes
+    target_tok: Grid
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+
+    @property
+    def proxy_tok(self) -> Grid:
+        return self.axes.grid
+
+    @property
+    def bytes(self) -> int:
+        return sum(x.numel() * x.element_size() for x in (*self.keys, *self.values))
+
+    def layer(self, number: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """One layer's keys and values, on `like`'s device and in its dtype."""
+        return self.keys[number].to(like), self.values[number].to(like)
+
+
+def make_guide(
+    model: nn.Module,
+    proxy: Tensor,
+    axes: Axes,
+    target_tok: Grid,
+    *,
+    cast: Cast = plain_cast,
+    progress: Progress | None = None,
+    store_dtype: torch.dtype | None = None,
+) -> Guide:
+    """Read the proxy latent [B, C_in, t, h, w] (model space) once -> Guide, in host memory.
+
+    `model` carries the proxy LoRA. `progress(done, total)` is called once a layer and may raise to
+    cancel. Raises ValueError for a proxy that holds NaN or whose grid is not that of `axes`.
+    """
+    if not torch.isfinite(proxy).all():
+        raise ValueError(
+            "The proxy latent holds values that are not finite (NaN or infinity). Look at the "
+            "node that made it: fp16 overflow is the usual cause, bf16 or fp32 the remedy."
+        )
+    padded = calls.pad_to_patch(proxy)
+    if tok_from_lat(Grid(*proxy.shape[2:])) != axes.grid:
+        raise ValueError(
+            f"The proxy has {tok_from_lat(Grid(*proxy.shape[2:]))} tokens, its coordinates are for "
+            f"{axes.grid}. Make them with proxy_axes for this proxy."
+        )
+    x = calls.embed_patches(model, padded)
+    time = calls.embed_time(model, torch.zeros(len(x), device=x.device), x.dtype)
+    rotation = rotations(axes).to(x.device)
+    kept: list[tuple[Tensor, Tensor]] = []
+    for number, block in enumerate(model.blocks):
+        x, keys, values = _block(
+            block, x, time, rotation, cast, last=len(model.blocks) - 1 == number
+        )
+        kept.append(tuple(part.to("cpu", store_dtype or part.dtype) for part in (keys, values)))
+        if progress is not None:
+            progress(number + 1, len(model.blocks))
+    return Guide(axes, target_tok, tuple(k for k, _ in kept), tuple(v for _, v in kept))
+
+
+def _block(block, x: Tensor, time, rotation: Tensor, cast: Cast, last: bool):
+    """One block for proxy tokens; of the last one only keys and values are ever used."""
+    shift1, scale1, gate1, shift2, scale2, gate2 = calls.modulation(block, time, x, cast)
+    seen = calls.modulated(block.norm1(x), shift1, scale1)
+    keys, values = calls.keys_values(block.self_attn, seen, rotation)
+    if last:
+        return x, keys, values
+    q = calls.queries(block.self_attn, seen, rotation)
+    y = block.self_attn.o(calls.full_attention(q, keys, values).flatten(2))
+    x = torch.addcmul(x, y, gate1)
+    y = block.ffn(calls.modulated(block.norm2(x), shift2, scale2))
+    return torch.addcmul(x, y, gate2), keys, values
