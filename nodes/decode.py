@@ -7,7 +7,7 @@ from comfy_api.latest import io
 
 from ..atlasvid_core.decode import decode_frames
 from . import host, refuse
-from .sockets import CATEGORY
+from .sockets import CATEGORY, search
 
 NODE = "TiledVAEDecode"
 
@@ -19,6 +19,7 @@ class TiledVAEDecode(io.ComfyNode):
             node_id="AtlasVidTiledVAEDecode",
             display_name=NODE,
             category=CATEGORY,
+            **search("vae decode tiled", "wan vae"),
             description="Decodes a video one latent frame at a time, exactly as the whole video "
             "at once would be: no flashes between tiles of time, memory that does not grow with "
             "the number of frames.",

@@ -10,7 +10,7 @@ from ..atlasvid_core.rope import proxy_axes
 from ..atlasvid_core.units import tok_from_lat
 from . import host, refuse
 from .proxy import TIME_SCALE
-from .sockets import CATEGORY, HIDDEN, PLAN_TIP, Guide, Plan
+from .sockets import CATEGORY, HIDDEN, PLAN_TIP, Guide, Plan, search
 
 NODE = "ScaledRoPEAligner"
 
@@ -22,6 +22,7 @@ class ScaledRoPEAligner(io.ComfyNode):
             node_id="AtlasVidScaledRoPEAligner",
             display_name=NODE,
             category=CATEGORY,
+            **search("upscale video", "rope", "guide"),
             description="Lays a proxy over the video: gives its tokens the coordinates of the "
             "places they show, and keeps their keys and values of every layer as the guide. Any "
             "video through VAE Encode can be the proxy.",

@@ -7,7 +7,7 @@ from comfy_api.latest import io
 from ..atlasvid_core.attention import BACKENDS
 from . import host, refuse
 from .detail import NODE, Detail
-from .sockets import CATEGORY, HIDDEN, PLAN_TIP, Guide, Plan
+from .sockets import CATEGORY, HIDDEN, PLAN_TIP, Guide, Plan, search
 
 
 class LocalityPreservingPatch(io.ComfyNode):
@@ -17,6 +17,7 @@ class LocalityPreservingPatch(io.ComfyNode):
             node_id="AtlasVidLocalityPreservingPatch",
             display_name=NODE,
             category=CATEGORY,
+            **search("local attention", "sparse attention", "upscale video"),
             description="Stage 2's attention: every cube of the video sees its neighbours and "
             "the proxy tokens of its own place and time, so cost grows linearly with the video. "
             "The MODEL also works in KSampler and SamplerCustomAdvanced.",

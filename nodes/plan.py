@@ -7,7 +7,7 @@ from comfy_api.latest import io
 from ..atlasvid_core.plan import ALIGNMENTS, REACHES, make_plan
 from ..atlasvid_core.units import LATENT_CHANNELS, Grid
 from . import host
-from .sockets import CATEGORY, Plan
+from .sockets import CATEGORY, Plan, search
 
 
 class VideoPlanNode(io.ComfyNode):
@@ -17,6 +17,7 @@ class VideoPlanNode(io.ComfyNode):
             node_id="AtlasVidPlan",
             display_name="VideoPlan",
             category=CATEGORY,
+            **search("4k", "8k", "video size"),
             description="Sizes of the video and of its proxy, the cubes of local attention, and "
             "what it all costs, before anything runs. Feeds every other AtlasVid node.",
             inputs=[

@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..atlasvid_core.tiny.words import VIEWS, encode_prompt
-from .sockets import CATEGORY
+from .sockets import CATEGORY, search
 
 
 class TinyPrompt(io.ComfyNode):
@@ -15,6 +15,7 @@ class TinyPrompt(io.ComfyNode):
             node_id="AtlasVidTinyPrompt",
             display_name="TinyPrompt",
             category=CATEGORY,
+            **search("clip text encode", "tiny"),
             description="Text encoder of AtlasVid-Tiny, the small model that comes with the pack. "
             "For Wan2.1's own files use CLIP Text Encode.",
             inputs=[

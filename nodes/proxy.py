@@ -6,7 +6,7 @@ from comfy_api.latest import io
 
 from ..atlasvid_core.units import LATENT_CHANNELS
 from . import host, refuse
-from .sockets import CATEGORY, HIDDEN, PLAN_TIP, Plan, sampler_inputs
+from .sockets import CATEGORY, HIDDEN, PLAN_TIP, Plan, sampler_inputs, search
 
 NODE = "SemanticProxyGenerator"
 TIME_SCALE = "atlasvid_r_t"  # key of a LATENT: the time scale that its coordinates had
@@ -19,6 +19,7 @@ class SemanticProxyGenerator(io.ComfyNode):
             node_id="AtlasVidSemanticProxyGenerator",
             display_name=NODE,
             category=CATEGORY,
+            **search("stage 1", "text to video", "long video"),
             description="Stage 1: makes the proxy, the whole video at low resolution and a low "
             "frame rate, by stretching the model's sense of time r_t times. With r_t 1 it is the "
             "stock KSampler.",

@@ -8,7 +8,7 @@ from comfy_api.latest import io
 from ..atlasvid_core.units import LATENT_CHANNELS
 from . import host, refuse
 from .enlarge import enlarge
-from .sockets import CATEGORY, HIDDEN, PLAN_TIP, Plan, sampler_inputs
+from .sockets import CATEGORY, HIDDEN, PLAN_TIP, Plan, sampler_inputs, search
 
 NODE = "DetailJointSampler"
 
@@ -20,6 +20,7 @@ class DetailJointSampler(io.ComfyNode):
             node_id="AtlasVidDetailJointSampler",
             display_name=NODE,
             category=CATEGORY,
+            **search("stage 2", "ksampler", "upscale video"),
             description="Stage 2: denoises the full-size video under the guide. Start from noise "
             "with the detail LoRA, or from the enlarged proxy when no LoRA is at hand (the "
             "training-free way).",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from typing import Any
+
 from comfy_api.latest import io
 
 from . import host
@@ -10,8 +13,13 @@ CATEGORY = "AtlasVid"
 Plan = io.Custom("ATLASVID_PLAN")
 Guide = io.Custom("ATLASVID_GUIDE")
 HIDDEN = [io.Hidden.prompt, io.Hidden.unique_id]  # they lead to the LoRA files upstream
-
 PLAN_TIP = "The plan of the VideoPlan node: use the same one for every AtlasVid node."
+
+
+def search(*words: str) -> dict[str, Any]:
+    """For io.Schema: more words to find a node by, on hosts that know them (not 0.3.75)."""
+    known = "search_aliases" in inspect.signature(io.Schema).parameters
+    return {"search_aliases": ["atlasvid", *words]} if known else {}
 
 
 def sampler_inputs(cfg: float, cfg_tip: str) -> list[io.Input]:

@@ -8,20 +8,37 @@ import torch
 from .common import EULER, SIZES, guide_of, prompt
 
 
-def test_models_of_other_kinds(nodes, load, plan):
+def image_model():
+    """A MODEL of the host's SDXL kind, without its weights."""
+    from comfy import model_base, model_patcher, supported_models
+
+    sizes = {"disable_unet_model_creation": True, "adm_in_channels": 2816, "dtype": torch.float32}
+    model = model_base.SDXL(supported_models.SDXL(sizes))
+    return model_patcher.ModelPatcher(model, torch.device("cpu"), torch.device("cpu"))
+
+
+def vace_model():
+    """A tiny random Vace model, through the host's own loader."""
+    import comfy.ops
+    import comfy.sd
     from comfy.ldm.wan.model import VaceWanModel
 
-    other = SimpleNamespace(model=torch.nn.Linear(1, 1), model_options={}, patches={})
-    with pytest.raises(ValueError, match="kind Linear.*Wan2.1"):
-        nodes.LocalityPreservingPatch(other, plan)
-    vace = VaceWanModel.__new__(VaceWanModel)
-    torch.nn.Module.__init__(vace)
-    other.model.diffusion_model = vace
-    with pytest.raises(ValueError, match="Vace.*Load"):
-        nodes.ScaledRoPEAligner(other, {}, plan)
-    wide = load(in_channels=32)
+    sizes = {"dim": 128, "ffn_dim": 256, "num_heads": 1, "num_layers": 2}
+    weights = VaceWanModel(
+        **sizes, vace_layers=1, vace_in_dim=96, operations=comfy.ops.disable_weight_init
+    ).state_dict()
+    return comfy.sd.load_diffusion_model_state_dict(
+        {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    )
+
+
+def test_models_of_other_kinds(nodes, load, plan):
+    with pytest.raises(ValueError, match="kind SDXL.*plain Wan2.1.*Load Diffusion Model"):
+        nodes.SemanticProxyGenerator(image_model(), prompt(1), prompt(2), plan, **EULER)
+    with pytest.raises(ValueError, match="kind WAN21_Vace.*Vace.*Load"):
+        nodes.ScaledRoPEAligner(vace_model(), {}, plan)
     with pytest.raises(ValueError, match="32 input"):
-        nodes.SemanticProxyGenerator(wide, prompt(1), prompt(2), plan, **EULER)
+        nodes.LocalityPreservingPatch(load(in_channels=32), plan)
 
 
 def test_a_patched_model_where_a_plain_one_belongs(nodes, wan, plan):
