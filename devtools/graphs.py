@@ -1,0 +1,226 @@
+"""The shipped workflows, each described once; `make_workflows` writes the files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .graph_format import Graph, Group, Link, Node, Note
+
+HUB = "https://huggingface.co/Comfy-Org/Wan_2.1_ComfyUI_repackaged/resolve/main/split_files/"
+DIT, TEXT, VAE = (
+    "wan2.1_t2v_1.3B_fp16.safetensors",
+    "umt5_xxl_fp8_e4m3fn_scaled.safetensors",
+    "wan_2.1_vae.safetensors",
+)
+NEGATIVE = "blurry, distorted, flickering, still picture, text, watermark, low quality"
+PROMPT = (
+    "One continuous aerial shot over a mountain lake at dawn: mist lifts off the water, pine "
+    "forests on both shores, first sunlight on snowy peaks, slow forward camera, fine detail"
+)
+LORA_NOTE = """## Without and with LoRAs
+This graph runs with the public Wan2.1 files alone, the **training-free** way: its three LoRA
+loaders are bypassed (violet), and stage 2 starts from the enlarged proxy (*start: proxy*, *denoise*
+below 1).
+
+What trained LoRAs add:
+- **stage 1**: a proxy whose 81 frames span 20 seconds at the right speed (r_t 4);
+- **proxy LoRA** and **detail LoRA**: stage 2 learns to read the guide, so it can start from pure
+  noise (*start: noise*) and make detail that the proxy does not hold.
+
+None are public. The paper trains them at 720p with rank 16 on q, k, v, o and FFN (proxy) and
+q, k, v (detail), AdamW 1e-4, 15,000 steps. Put the files into `models/loras`, choose them in the
+loaders and un-bypass these (Ctrl+B)."""
+
+
+@dataclass(frozen=True)
+class Job:
+    name: str
+    title: str
+    width: int
+    height: int
+    frames: int
+    r_t: float
+    note: str
+
+
+JOBS = (
+    Job("t2v_4k_161f", "4K, 161 frames (10 s)", 3840, 2160, 161, 4.0, "10 seconds at 16 fps."),
+    Job("t2v_4k_321f", "4K, 321 frames (20 s)", 3840, 2160, 321, 4.0,
+        "20 seconds at 16 fps: 2.6 million tokens. An IMAGE of it is 32 GB of RAM."),
+    Job("t2v_2k_321f", "2K, 321 frames (20 s)", 2560, 1440, 321, 4.0, "20 seconds at 16 fps."),
+    Job("t2v_8k_29f", "8K, 29 frames", 7680, 4320, 29, 1.0,
+        "Two seconds at 16 fps; so short that the proxy keeps every frame (r_t 1)."),
+)  # fmt: skip
+
+
+def all_graphs() -> tuple[Graph, ...]:
+    return (tiny_demo(), *(text_to_video(job) for job in JOBS), upscale())
+
+
+def tiny_demo() -> Graph:
+    prompt = "a red ball crosses right under a day sky"
+    nodes = (
+        Node("dit", "UNETLoader", "Load the tiny model", (0, 60),
+             {"unet_name": "atlasvid_tiny.safetensors"}),
+        Node("vae", "VAELoader", "Load the tiny VAE", (0, 200),
+             {"vae_name": "atlasvid_tiny_vae.safetensors"}),
+        Node("whole", "AtlasVidTinyPrompt", "Prompt", (0, 320), {"text": prompt}, height_px=130),
+        Node("closeup", "AtlasVidTinyPrompt", "Prompt, seen close", (0, 510),
+             {"text": prompt, "view": "closeup"}, height_px=130),
+        Node("empty", "AtlasVidTinyPrompt", "Negative (empty)", (0, 700), {"text": ""},
+             height_px=130),
+        Node("plan", "AtlasVidPlan", "Plan", (400, 60),
+             {"width": 192, "height": 192, "frames": 33, "fps": 16.0, "r_t": 4.0,
+              "proxy_height": 96, "cube_t": 1, "cube_h": 2, "cube_w": 2}),
+        *_stage_1("dit", "whole", "empty", steps=24, cfg=3.0, shift=2.0),
+        *_stage_2("dit", "dit", "closeup", steps=24, denoise=0.6, shift=2.0),
+        *_videos("tiny", fps=16.0, proxy_fps=4.0),
+    )  # fmt: skip
+    note = Note(
+        "## The whole chain on a laptop\nA tiny Wan2.1 trained on a toy world: a *ball, box* or "
+        "*diamond* that is *red, orange, yellow, green, cyan, blue, purple* or *white* crosses "
+        "*right* or *left* under a *dawn, day, dusk* or *night* sky.\n\nStage 1 makes the whole "
+        "clip small and at a quarter of the frame rate; stage 2 makes it full size, each cube "
+        "seeing its neighbours and its own part of the proxy. Both prompts should say the same: "
+        "the second asks for a closeup, since a cube sees a part of a larger picture.",
+        (400, 560),
+        (330, 330),
+    )
+    return Graph("tiny_demo", nodes, (note,), _groups())
+
+
+def text_to_video(job: Job) -> Graph:
+    nodes = (
+        *_loaders(),
+        Node("positive", "CLIPTextEncode", "Prompt", (0, 480), {"clip": Link("clip"),
+             "text": PROMPT}, height_px=180),
+        Node("negative", "CLIPTextEncode", "Negative prompt", (0, 720), {"clip": Link("clip"),
+             "text": NEGATIVE}, height_px=140),
+        Node("plan", "AtlasVidPlan", "Plan", (400, 60),
+             {"width": job.width, "height": job.height, "frames": job.frames, "r_t": job.r_t}),
+        _lora("stage_1_lora", "Stage-1 LoRA", "atlasvid_stage1.safetensors", (400, 560)),
+        _lora("proxy_lora", "Proxy LoRA", "atlasvid_proxy.safetensors", (400, 720)),
+        _lora("detail_lora", "Detail LoRA", "atlasvid_detail.safetensors", (400, 880)),
+        *_stage_1("stage_1_lora", "positive", "negative", steps=30, cfg=6.0, shift=8.0),
+        *_stage_2("proxy_lora", "detail_lora", "positive", steps=30, denoise=0.6, shift=8.0),
+        *_videos(job.name, fps=16.0, proxy_fps=16.0 / job.r_t),
+    )  # fmt: skip
+    notes = (
+        Note(f"## {job.title}\n{job.note}\n\nRead the plan's summary before you start: tokens, "
+             "cost and the guide's size. The proxy is saved first: look at it while stage 2 runs.",
+             (0, 920), (330, 210)),
+        Note(LORA_NOTE, (400, 1060), (730, 380)),
+    )  # fmt: skip
+    return Graph(job.name, nodes, notes, _groups())
+
+
+def upscale() -> Graph:
+    frames = 81
+    nodes = (
+        *_loaders(),
+        Node("positive", "CLIPTextEncode", "Prompt", (0, 480), {"clip": Link("clip"),
+             "text": "Say what the video shows: " + PROMPT}, height_px=180),
+        Node("plan", "AtlasVidPlan", "Plan", (400, 60),
+             {"width": 3840, "height": 2160, "frames": frames, "r_t": 1.0}),
+        _lora("proxy_lora", "Proxy LoRA", "atlasvid_proxy.safetensors", (400, 720)),
+        _lora("detail_lora", "Detail LoRA", "atlasvid_detail.safetensors", (400, 880)),
+        Node("file", "LoadVideo", "The video", (800, 60), {"file": "video.mp4"}),
+        Node("parts", "GetVideoComponents", "Its frames", (800, 200), {"video": Link("file")}),
+        Node("first", "ImageFromBatch", f"The first {frames} frames", (800, 330),
+             {"image": Link("parts"), "batch_index": 0, "length": frames}),
+        Node("small", "ImageScale", "To the proxy's size", (800, 480),
+             {"image": Link("first"), "upscale_method": "lanczos", "width": 848, "height": 480,
+              "crop": "center"}),
+        Node("proxy", "VAEEncode", "The video is the proxy", (800, 700),
+             {"pixels": Link("small"), "vae": Link("vae")}),
+        *_stage_2("proxy_lora", "detail_lora", "positive", steps=30, denoise=0.5, shift=8.0),
+        Node("frames", "AtlasVidTiledVAEDecode", "Frames", (1600, 60),
+             {"vae": Link("vae"), "samples": Link("detail")}),
+        Node("video", "CreateVideo", "Video", (1600, 230),
+             {"images": Link("frames"), "fps": Link("parts", 2), "audio": Link("parts", 1)}),
+        Node("save", "SaveVideo", "Save the video", (1600, 370),
+             {"video": Link("video"), "filename_prefix": "video/atlasvid_4k"}, height_px=300),
+    )  # fmt: skip
+    notes = (
+        Note(f"## Any video to 4K\nThe first {frames} frames become the proxy (r_t 1: it keeps "
+             "every frame). For another length set *frames* of the plan and *length* of "
+             "ImageFromBatch alike, to 4k + 1; a shorter video is stretched over the plan's "
+             "time. The prompt should say what the video shows.", (0, 720), (330, 260)),
+        Note(LORA_NOTE, (400, 1060), (730, 380)),
+    )  # fmt: skip
+    groups = (
+        Group("Files and words", (-20, -10, 370, 1040)),
+        Group("The proxy", (780, -10, 370, 860), "#8a5"),
+        Group("Stage 2: the detail", (1180, -10, 370, 940), "#b58b2a"),
+        Group("Frames", (1580, -10, 370, 740), "#a1309b"),
+    )
+    return Graph("upscale_to_4k", nodes, notes, groups)
+
+
+def _loaders() -> tuple[Node, ...]:
+    def model(name: str, folder: str) -> tuple[dict[str, str], ...]:
+        return ({"name": name, "url": HUB + f"{folder}/{name}", "directory": folder},)
+
+    return (
+        Node("dit", "UNETLoader", "Load Wan2.1", (0, 60), {"unet_name": DIT},
+             models=model(DIT, "diffusion_models")),
+        Node("clip", "CLIPLoader", "Load umt5", (0, 190), {"clip_name": TEXT, "type": "wan"},
+             models=model(TEXT, "text_encoders")),
+        Node("vae", "VAELoader", "Load the VAE", (0, 350), {"vae_name": VAE},
+             models=model(VAE, "vae")),
+    )  # fmt: skip
+
+
+def _lora(name: str, title: str, file: str, at: tuple[int, int]) -> Node:
+    inputs = {"model": Link("dit"), "lora_name": file, "strength_model": 1.0}
+    return Node(name, "LoraLoaderModelOnly", title, at, inputs, bypassed=True)
+
+
+def _stage_1(model: str, positive: str, negative: str, *, steps, cfg, shift) -> tuple[Node, ...]:
+    inputs = {
+        "model": Link(model), "positive": Link(positive), "negative": Link(negative),
+        "plan": Link("plan"), "seed": 1, "steps": steps, "cfg": cfg, "shift": shift,
+    }  # fmt: skip
+    return (
+        Node("proxy", "AtlasVidSemanticProxyGenerator", "Stage 1: the proxy", (800, 60), inputs),
+        Node("proxy_frames", "AtlasVidTiledVAEDecode", "Frames of the proxy", (800, 430),
+             {"vae": Link("vae"), "samples": Link("proxy")}),
+    )  # fmt: skip
+
+
+def _stage_2(proxy_model, detail_model, positive, *, steps, denoise, shift) -> tuple[Node, ...]:
+    return (
+        Node("guide", "AtlasVidScaledRoPEAligner", "The guide", (1200, 60),
+             {"model": Link(proxy_model), "proxy": Link("proxy"), "plan": Link("plan")}),
+        Node("patch", "AtlasVidLocalityPreservingPatch", "Local, guided attention", (1200, 210),
+             {"model": Link(detail_model), "plan": Link("plan"), "guide": Link("guide")}),
+        Node("detail", "AtlasVidDetailJointSampler", "Stage 2: the detail", (1200, 390),
+             {"model": Link("patch"), "plan": Link("plan"), "positive": Link(positive),
+              "proxy": Link("proxy"), "seed": 1, "steps": steps, "cfg": 1.0, "shift": shift,
+              "start": "proxy", "denoise": denoise}),
+    )  # fmt: skip
+
+
+def _videos(prefix: str, *, fps: float, proxy_fps: float) -> tuple[Node, ...]:
+    return (
+        Node("proxy_video", "CreateVideo", "Proxy video", (800, 590),
+             {"images": Link("proxy_frames"), "fps": proxy_fps}),
+        Node("save_proxy", "SaveVideo", "Save the proxy", (800, 710),
+             {"video": Link("proxy_video"), "filename_prefix": f"video/atlasvid_{prefix}_proxy"},
+             height_px=300),
+        Node("frames", "AtlasVidTiledVAEDecode", "Frames", (1600, 60),
+             {"vae": Link("vae"), "samples": Link("detail")}),
+        Node("video", "CreateVideo", "Video", (1600, 230), {"images": Link("frames"), "fps": fps}),
+        Node("save", "SaveVideo", "Save the video", (1600, 350),
+             {"video": Link("video"), "filename_prefix": f"video/atlasvid_{prefix}"},
+             height_px=300),
+    )  # fmt: skip
+
+
+def _groups() -> tuple[Group, ...]:
+    return (
+        Group("Files and words", (-20, -10, 370, 900)),
+        Group("Stage 1: the proxy", (780, -10, 370, 1040), "#8a5"),
+        Group("Stage 2: the detail", (1180, -10, 370, 860), "#b58b2a"),
+        Group("Frames", (1580, -10, 370, 680), "#a1309b"),
+    )

@@ -1,0 +1,47 @@
+"""Write workflows/ in both formats: `python -m devtools.make_workflows --host DIR`.
+
+Types, order and defaults of every node's inputs come from the real host's /object_info.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from .graph_format import api_format, save_format
+from .graphs import all_graphs
+from .server import Server, make_base
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def rendered(infos: dict[str, dict]) -> dict[str, str]:
+    """Path below workflows/ -> the file's text, for every shipped workflow."""
+    files = {}
+    for graph in all_graphs():
+        files[f"{graph.name}.json"] = json.dumps(save_format(graph, infos), indent=1) + "\n"
+        files[f"api/{graph.name}.json"] = json.dumps(api_format(graph, infos), indent=1) + "\n"
+    return files
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--host", type=Path, required=True, help="a ComfyUI folder")
+    host = parser.parse_args().host.resolve()
+    with tempfile.TemporaryDirectory() as folder:
+        base = Path(folder)
+        make_base(base, ROOT)
+        with Server(host, Path(sys.executable), base, base / "server.log") as server:
+            files = rendered(server.client.get("/object_info"))
+    for name, text in files.items():
+        path = ROOT / "workflows" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        print(path.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()
