@@ -53,12 +53,12 @@ def load(host, tmp_path_factory):
     """Write a random Wan2.1 file and load it with the host's own loader."""
     import comfy.sd
 
-    def load(seed=0, **config):
+    def load(seed=0, dtype=None, **config):
         torch.manual_seed(seed)
         config = {"width": 128, "ffn_width": 256, "layers": 2} | config
         path = tmp_path_factory.mktemp("wan") / "wan.safetensors"
         save_file(WanDiT(WanConfig(**config)).state_dict(), path)
-        return comfy.sd.load_diffusion_model(str(path))
+        return comfy.sd.load_diffusion_model(str(path), {"dtype": dtype} if dtype else {})
 
     return load
 

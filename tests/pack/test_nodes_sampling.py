@@ -33,6 +33,26 @@ def test_stage_one_stretches_time(nodes, stock, wan, plan):
 # Stage 2
 
 
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float16])
+def test_weights_are_cast_as_the_host_does(nodes, stock, load, empty, dtype):
+    model = load(dtype=dtype)
+    plan = nodes.Plan(**(SIZES | {"cube_t": 8, "cube_h": 8, "cube_w": 8}))
+    want = stock.sample(model, empty)
+    got = stock.sample(nodes.LocalityPreservingPatch(model, plan), empty)
+    assert (got - want).abs().max() < 1e-4 * want.abs().max()
+
+
+def test_guide_has_the_compute_type(nodes, stock, wan, plan, empty):
+    model = wan.clone()
+    model.set_model_compute_dtype(torch.bfloat16)
+    guide = guide_of(nodes, model, plan)
+    assert guide.keys[0].dtype == guide.values[-1].dtype == torch.bfloat16
+    assert guide.keys[0].device.type == "cpu"
+    got = stock.sample(nodes.LocalityPreservingPatch(model, plan, guide), empty)
+    want = stock.sample(nodes.LocalityPreservingPatch(wan, plan, guide_of(nodes, wan, plan)), empty)
+    assert (got - want).abs().max() < 0.05 * want.abs().max()
+
+
 def test_whole_reach_without_guide_is_the_stock_model(nodes, stock, wan, empty):
     plan = nodes.Plan(**(SIZES | {"cube_t": 8, "cube_h": 8, "cube_w": 8}))
     patched = nodes.LocalityPreservingPatch(wan, plan)
