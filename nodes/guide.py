@@ -9,7 +9,7 @@ from ..atlasvid_core.guide import make_guide
 from ..atlasvid_core.rope import proxy_axes
 from ..atlasvid_core.units import tok_from_lat
 from . import host, refuse
-from .proxy import TIME_SCALE
+from .enlarge import TIME_SCALE
 from .sockets import CATEGORY, HIDDEN, PLAN_TIP, Guide, Plan, search
 
 NODE = "ScaledRoPEAligner"

@@ -6,10 +6,10 @@ from comfy_api.latest import io
 
 from ..atlasvid_core.units import LATENT_CHANNELS
 from . import host, refuse
+from .enlarge import TIME_SCALE
 from .sockets import CATEGORY, HIDDEN, PLAN_TIP, Plan, sampler_inputs, search
 
 NODE = "SemanticProxyGenerator"
-TIME_SCALE = "atlasvid_r_t"  # key of a LATENT: the time scale that its coordinates had
 
 
 class SemanticProxyGenerator(io.ComfyNode):

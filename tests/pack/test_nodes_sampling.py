@@ -122,6 +122,16 @@ def test_enlarging_keeps_first_and_last_and_flat_pictures(nodes, plan):
     torch.testing.assert_close(out, want)
 
 
+def test_enlarging_puts_a_stage_one_proxy_where_it_was_made(pack):
+    from atlasvid_pack.nodes.enlarge import stretch
+
+    frames = torch.tensor([0.0, 1.0, 2.0])
+    assert stretch(frames, 4, time_scale=2.0).tolist() == [0.0, 0.5, 1.0, 1.5]
+    assert stretch(frames, 6, time_scale=2.0).tolist() == [0.0, 0.5, 1.0, 1.5, 2.0, 2.0]
+    assert stretch(frames, 5, time_scale=None).tolist() == [0.0, 0.5, 1.0, 1.5, 2.0]
+    assert stretch(frames[:1], 3, time_scale=None).tolist() == [0.0, 0.0, 0.0]
+
+
 def test_negative_is_optional_with_guidance(nodes, wan, plan):
     patched = nodes.LocalityPreservingPatch(wan, plan)
     chosen = EULER | {"cfg": 3.0, "start": "noise", "denoise": 1.0}
