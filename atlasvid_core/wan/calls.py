@@ -108,9 +108,11 @@ def cross_attention(attention: nn.Module, x_BSC: Tensor, context: Context) -> Te
     q = split_heads(attention.norm_q(attention.q(x_BSC)))
     k = split_heads(attention.norm_k(attention.k(context.text)))
     seen = full_attention(q, k, split_heads(attention.v(context.text)))
-    if context.image is not None:
-        k = split_heads(attention.norm_k_img(attention.k_img(context.image)))
-        seen = seen + full_attention(q, k, split_heads(attention.v_img(context.image)))
+    if hasattr(attention, "k_img"):
+        # without CLIP features the host lets the image's keys and values read the text
+        image = context.text if context.image is None else context.image
+        k = split_heads(attention.norm_k_img(attention.k_img(image)))
+        seen = seen + full_attention(q, k, split_heads(attention.v_img(image)))
     return attention.o(seen.flatten(2))
 
 

@@ -169,7 +169,7 @@ class WanDiT(nn.Module):
         return self.tokens_forward(latent, grid, timestep, text, image, rotation)
 
     def tokens_forward(self, latent, grid: Grid, timestep, text, image, rotation) -> Tensor:
-        x = self.patch_embedding(latent).flatten(2).transpose(1, 2)
+        x = self.patch_embedding(latent.float()).to(latent.dtype).flatten(2).transpose(1, 2)
         time_B1C = self.time_embedding(time_features(timestep).to(x.dtype))[:, None]
         time_B6C = self.time_projection(time_B1C[:, 0]).unflatten(1, (6, -1))
         text = self.text_embedding(text)

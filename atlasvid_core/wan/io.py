@@ -35,7 +35,8 @@ def load_dit(path: str | Path, dtype: torch.dtype = torch.float32) -> WanDiT:
     weights = load_file(path)
     model = WanDiT(dit_config(weights))
     model.load_state_dict(weights)
-    return model.to(dtype).eval().requires_grad_(False)
+    model.to(dtype).patch_embedding.float()  # as the host keeps it, whatever the rest is
+    return model.eval().requires_grad_(False)
 
 
 def load_vae(path: str | Path, dtype: torch.dtype = torch.float32) -> WanVAE:

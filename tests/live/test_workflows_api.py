@@ -1,0 +1,88 @@
+"""Every shipped API workflow runs on a live server, from its loaders to its saved videos."""
+
+import json
+import shutil
+
+import av
+import numpy as np
+import pytest
+
+from devtools.client import JobFailed, JobRefused
+from devtools.make_workflows import rendered
+
+from .common import (
+    FRAMES,
+    NAMES,
+    REAL_NAMES,
+    SIDE_PX,
+    TINY_FILES,
+    WORKFLOWS,
+    api_workflow,
+    made_small,
+)
+
+
+@pytest.fixture(scope="module")
+def stocked(server):
+    """The server with the tiny files under the public names, and a video to enlarge."""
+    for name, tiny in REAL_NAMES.items():
+        target = server.base / "models" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(TINY_FILES / name.split("/")[0] / tiny, target)
+    with av.open(str(server.base / "input" / "video.mp4"), "w") as file:
+        stream = file.add_stream("h264", rate=16)
+        stream.width = stream.height = 96
+        for shade in np.linspace(0, 255, FRAMES + 2).astype(np.uint8):
+            picture = av.VideoFrame.from_ndarray(np.full((96, 96, 3), shade), "rgb24")
+            file.mux(stream.encode(picture))
+        file.mux(stream.encode())
+    return server
+
+
+def saved_videos(server, entry) -> list:
+    items = [i for out in entry["outputs"].values() for items in out.values() for i in items]
+    files = [i for i in items if isinstance(i, dict) and i.get("filename", "").endswith(".mp4")]
+    return [server.output / i["subfolder"] / i["filename"] for i in files]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_workflow_runs_to_its_videos(stocked, name):
+    entry = stocked.queue(made_small(api_workflow(name)))
+    assert entry["status"]["status_str"] == "success"
+    sizes = []
+    for path in saved_videos(stocked, entry):
+        with av.open(str(path)) as file:
+            frames = [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
+            sizes.append((len(frames), *frames[0].shape[:2]))
+    assert (FRAMES, SIDE_PX, SIDE_PX) in sizes
+    assert len(sizes) == (1 if name == "upscale_to_4k" else 2)  # the proxy is saved too
+
+
+def test_the_files_are_what_the_script_writes(server):
+    files = rendered(server.client.get("/object_info"))
+    found = {str(p.relative_to(WORKFLOWS).as_posix()) for p in WORKFLOWS.rglob("*.json")}
+    assert found == set(files)
+    for name, text in files.items():
+        assert (WORKFLOWS / name).read_text() == text, f"{name}: python -m devtools.make_workflows"
+
+
+def test_bad_jobs_end_in_our_words_and_the_next_job_runs(stocked):
+    good = made_small(api_workflow("tiny_demo"))
+
+    def with_inputs(kind: str, **inputs) -> dict:
+        bad = json.loads(json.dumps(good))
+        for node in bad.values():
+            if node["class_type"] == kind:
+                node["inputs"].update(inputs)
+        return bad
+
+    for inputs, words in (
+        ({"frames": 10}, "4k \\+ 1"),
+        ({"cube_w": 0}, "cube"),
+        ({"proxy_height": 128}, "larger than the target"),
+    ):
+        with pytest.raises((JobFailed, JobRefused), match=words):
+            stocked.queue(with_inputs("AtlasVidPlan", **inputs))
+    with pytest.raises(JobFailed, match="does not know 'cat'"):
+        stocked.queue(with_inputs("AtlasVidTinyPrompt", text="a cat"))
+    assert stocked.queue(good)["status"]["status_str"] == "success"
