@@ -18,8 +18,8 @@ PROMPT = (
     "forests on both shores, first sunlight on snowy peaks, slow forward camera, fine detail"
 )
 LORA_NOTE = """## Without and with LoRAs
-This graph runs with the public Wan2.1 files alone, the **training-free** way: its three LoRA
-loaders are bypassed (violet), and stage 2 starts from the enlarged proxy (*start: proxy*, *denoise*
+This graph runs with the public Wan2.1 files alone, the **training-free** way: its LoRA loaders
+are bypassed (violet), and stage 2 starts from the enlarged proxy (*start: proxy*, *denoise*
 below 1).
 
 What trained LoRAs add:
@@ -72,6 +72,7 @@ def tiny_demo() -> Graph:
         Node("plan", "AtlasVidPlan", "Plan", (400, 60),
              {"width": 192, "height": 192, "frames": 33, "fps": 16.0, "r_t": 4.0,
               "proxy_height": 96, "cube_t": 1, "cube_h": 2, "cube_w": 2}),
+        _summary((400, 440)),
         *_stage_1("dit", "whole", "empty", steps=24, cfg=3.0, shift=2.0),
         *_stage_2("dit", "dit", "closeup", steps=24, denoise=0.6, shift=2.0),
         *_videos("tiny", fps=16.0, proxy_fps=4.0),
@@ -83,7 +84,7 @@ def tiny_demo() -> Graph:
         "clip small and at a quarter of the frame rate; stage 2 makes it full size, each cube "
         "seeing its neighbours and its own part of the proxy. Both prompts should say the same: "
         "the second asks for a closeup, since a cube sees a part of a larger picture.",
-        (400, 560),
+        (400, 660),
         (330, 330),
     )
     return Graph("tiny_demo", nodes, (note,), _groups())
@@ -98,9 +99,10 @@ def text_to_video(job: Job) -> Graph:
              "text": NEGATIVE}, height_px=140),
         Node("plan", "AtlasVidPlan", "Plan", (400, 60),
              {"width": job.width, "height": job.height, "frames": job.frames, "r_t": job.r_t}),
-        _lora("stage_1_lora", "Stage-1 LoRA", "atlasvid_stage1.safetensors", (400, 560)),
-        _lora("proxy_lora", "Proxy LoRA", "atlasvid_proxy.safetensors", (400, 720)),
-        _lora("detail_lora", "Detail LoRA", "atlasvid_detail.safetensors", (400, 880)),
+        _lora("stage_1_lora", "Stage-1 LoRA", "atlasvid_stage1.safetensors", (400, 660)),
+        _lora("proxy_lora", "Proxy LoRA", "atlasvid_proxy.safetensors", (400, 820)),
+        _lora("detail_lora", "Detail LoRA", "atlasvid_detail.safetensors", (400, 980)),
+        _summary((400, 440)),
         *_stage_1("stage_1_lora", "positive", "negative", steps=30, cfg=6.0, shift=8.0),
         *_stage_2("proxy_lora", "detail_lora", "positive", steps=30, denoise=0.6, shift=8.0),
         *_videos(job.name, fps=16.0, proxy_fps=16.0 / job.r_t),
@@ -109,7 +111,7 @@ def text_to_video(job: Job) -> Graph:
         Note(f"## {job.title}\n{job.note}\n\nRead the plan's summary before you start: tokens, "
              "cost and the guide's size. The proxy is saved first: look at it while stage 2 runs.",
              (0, 920), (330, 210)),
-        Note(LORA_NOTE, (400, 1060), (730, 380)),
+        Note(LORA_NOTE, (400, 1150), (730, 380)),
     )  # fmt: skip
     return Graph(job.name, nodes, notes, _groups())
 
@@ -122,8 +124,9 @@ def upscale() -> Graph:
              "text": "Say what the video shows: " + PROMPT}, height_px=180),
         Node("plan", "AtlasVidPlan", "Plan", (400, 60),
              {"width": 3840, "height": 2160, "frames": frames, "r_t": 1.0}),
-        _lora("proxy_lora", "Proxy LoRA", "atlasvid_proxy.safetensors", (400, 720)),
-        _lora("detail_lora", "Detail LoRA", "atlasvid_detail.safetensors", (400, 880)),
+        _lora("proxy_lora", "Proxy LoRA", "atlasvid_proxy.safetensors", (400, 820)),
+        _lora("detail_lora", "Detail LoRA", "atlasvid_detail.safetensors", (400, 980)),
+        _summary((400, 440)),
         Node("file", "LoadVideo", "The video", (800, 60), {"file": "video.mp4"}),
         Node("parts", "GetVideoComponents", "Its frames", (800, 200), {"video": Link("file")}),
         Node("first", "ImageFromBatch", f"The first {frames} frames", (800, 330),
@@ -146,7 +149,7 @@ def upscale() -> Graph:
              "every frame). For another length set *frames* of the plan and *length* of "
              "ImageFromBatch alike, to 4k + 1; a shorter video is stretched over the plan's "
              "time. The prompt should say what the video shows.", (0, 720), (330, 260)),
-        Note(LORA_NOTE, (400, 1060), (730, 380)),
+        Note(LORA_NOTE, (400, 1150), (730, 380)),
     )  # fmt: skip
     groups = (
         Group("Files and words", (-20, -10, 370, 1040)),
@@ -174,6 +177,11 @@ def _loaders() -> tuple[Node, ...]:
 def _lora(name: str, title: str, file: str, at: tuple[int, int]) -> Node:
     inputs = {"model": Link("dit"), "lora_name": file, "strength_model": 1.0}
     return Node(name, "LoraLoaderModelOnly", title, at, inputs, bypassed=True)
+
+
+def _summary(at: tuple[int, int]) -> Node:
+    inputs = {"source": Link("plan", 2)}
+    return Node("summary", "PreviewAny", "What the plan costs", at, inputs, height_px=170)
 
 
 def _stage_1(model: str, positive: str, negative: str, *, steps, cfg, shift) -> tuple[Node, ...]:

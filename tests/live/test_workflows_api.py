@@ -17,7 +17,6 @@ from .common import (
     SIDE_PX,
     TINY_FILES,
     WORKFLOWS,
-    api_workflow,
     made_small,
 )
 
@@ -47,7 +46,7 @@ def saved_videos(server, entry) -> list:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shipped_workflow_runs_to_its_videos(stocked, name):
-    entry = stocked.queue(made_small(api_workflow(name)))
+    entry = stocked.queue(made_small(name))
     assert entry["status"]["status_str"] == "success"
     sizes = []
     for path in saved_videos(stocked, entry):
@@ -67,7 +66,7 @@ def test_the_files_are_what_the_script_writes(server):
 
 
 def test_bad_jobs_end_in_our_words_and_the_next_job_runs(stocked):
-    good = made_small(api_workflow("tiny_demo"))
+    good = made_small("tiny_demo")
 
     def with_inputs(kind: str, **inputs) -> dict:
         bad = json.loads(json.dumps(good))
