@@ -74,7 +74,7 @@ def tiny_demo() -> Graph:
               "proxy_height": 96, "cube_t": 1, "cube_h": 2, "cube_w": 2}),
         _summary((400, 440)),
         *_stage_1("dit", "whole", "empty", steps=24, cfg=3.0, shift=2.0),
-        *_stage_2("dit", "dit", "closeup", steps=24, denoise=0.6, shift=2.0),
+        *_stage_2("dit", "dit", "closeup", steps=24, denoise=0.35, shift=2.0),
         *_videos("tiny", fps=16.0, proxy_fps=4.0),
     )  # fmt: skip
     note = Note(
