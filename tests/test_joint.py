@@ -47,6 +47,28 @@ def test_the_kept_guide_equals_the_joint_forward(reach, alignment, backend):
     assert (got - want).abs().max() < 1e-5 * want.abs().max()
 
 
+@pytest.mark.parametrize("reach", REACHES)
+@pytest.mark.parametrize("backend", ["dense", "windowed"])
+@pytest.mark.parametrize("slab_cubes", [1, 2])
+def test_slabs_of_any_depth_change_nothing_but_rounding(reach, backend, slab_cubes):
+    detail = model(1)
+    latent, proxy, timestep, text = inputs()
+    axes = proxy_axes(PROXY_TOK, TARGET_TOK, "ratio", 2.0)
+    how = {
+        "cube_tok": Grid(1, 2, 4), "reach": reach, "backend": backend,
+        "guide": make_guide(detail, proxy, axes, TARGET_TOK),
+    }  # fmt: skip
+    calls = []
+    got = detail_forward(
+        detail, latent, timestep, text, slab_cubes=slab_cubes,
+        progress=lambda done, total: calls.append((done, total)), **how,
+    )  # fmt: skip
+    want = detail_forward(detail, latent, timestep, text, slab_cubes=5, **how)
+    assert (got - want).abs().max() < 1e-5 * want.abs().max()
+    slabs = -(-TARGET_TOK.t // slab_cubes)
+    assert calls == [(i + 1, 3 * slabs) for i in range(3 * slabs)]
+
+
 def test_the_guide_matters_and_a_far_part_of_it_does_not():
     detail = model(1)
     latent, proxy, timestep, text = inputs(1)
@@ -90,7 +112,7 @@ def test_progress_counts_layers_and_may_cancel():
 
     with pytest.raises(KeyboardInterrupt):
         detail_forward(detail, latent, timestep, text, cube_tok=CUBE, reach="own", progress=stop)
-    assert seen == [(1, 3), (2, 3)]
+    assert seen == [(1, 3), (2, 3)]  # one slab: this video is small
 
 
 def test_what_does_not_fit_is_refused_in_words():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .layout import CubeLayout
+from .layout import CubeLayout, Slab, whole
 from .mask import Aligned, detail_mask, guide_mask
 
 MAX_SCORES = 2**26  # entries of one head's score matrix
@@ -22,10 +22,12 @@ def attend(
     reach: str,
     guide_kv: tuple[Tensor, Tensor] | None = None,
     aligned: Aligned | None = None,
+    slab: Slab | None = None,
 ) -> Tensor:
     """Local attention with a guide, tokens in cube order and already rotated -> [B, S, N, H].
 
     `guide_kv`: keys and values of the proxy [B or 1, G, N, H]; `aligned` says who sees which.
+    With `slab`, queries are its tokens only, keys and values those of its ring.
     Raises ValueError where the score matrix would be too large to hold.
     """
     tokens, proxies = layout.grid.count, 0 if guide_kv is None else guide_kv[0].shape[1]
@@ -34,10 +36,12 @@ def attend(
             f"backend dense would score {tokens:,} tokens against {tokens + proxies:,}; its limit "
             f"is {MAX_SCORES:,} pairs. Choose backend auto or windowed."
         )
-    mask = detail_mask(layout, reach)
+    slab = slab or whole(layout)
+    rows, columns = slice(*slab.tok), slice(*slab.ring_tok)
+    mask = detail_mask(layout, reach)[rows, columns]
     if guide_kv is not None:
         assert aligned is not None
-        mask = torch.cat([mask, guide_mask(layout, reach, aligned)], dim=1)
+        mask = torch.cat([mask, guide_mask(layout, reach, aligned)[rows]], dim=1)
         k_BSNH, v_BSNH = (
             torch.cat([own, extra.expand(len(own), -1, -1, -1)], dim=1)
             for own, extra in zip((k_BSNH, v_BSNH), guide_kv, strict=True)

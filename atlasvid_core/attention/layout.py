@@ -58,6 +58,50 @@ class CubeLayout:
         return _inverse(self)
 
 
+@dataclass(frozen=True)
+class Slab:
+    """Whole layers of cubes along t, contiguous in cube order, with the slabs before and after.
+
+    Every cube within reach of a slab's cubes lies in its ring: the slab and its two neighbours.
+    Pairs are first and one past the last; `ring_tok` counts like `tok`, from the video's start.
+    """
+
+    cubes: tuple[int, int]
+    tok: tuple[int, int]
+    ring_tok: tuple[int, int]
+    t_tok: tuple[int, int]
+
+    @property
+    def ring_size(self) -> int:
+        return self.ring_tok[1] - self.ring_tok[0]
+
+
+@lru_cache(maxsize=16)
+def slabs_of(layout: CubeLayout, depth: int) -> tuple[Slab, ...]:
+    """The layout in slabs of `depth` layers of cubes, the last one possibly shallower."""
+    n_t, n_h, n_w = layout.n_cubes
+    spans, row = layout.spans(0), layout.grid.h * layout.grid.w
+    layers = [(a, min(a + depth, n_t)) for a in range(0, n_t, depth)]
+    times = [(spans[a][0], spans[b - 1][1]) for a, b in layers]
+    out = []
+    for i, ((a, b), (t0, t1)) in enumerate(zip(layers, times, strict=True)):
+        first, last = times[max(0, i - 1)][0], times[min(len(times) - 1, i + 1)][1]
+        out.append(
+            Slab(
+                (a * n_h * n_w, b * n_h * n_w),
+                (t0 * row, t1 * row),
+                (first * row, last * row),
+                (t0, t1),
+            )
+        )
+    return tuple(out)
+
+
+def whole(layout: CubeLayout) -> Slab:
+    """All of it as one slab."""
+    return slabs_of(layout, layout.n_cubes.t)[0]
+
+
 @lru_cache(maxsize=8)
 def _sizes(layout: CubeLayout) -> Tensor:
     t, h, w = (torch.tensor([b - a for a, b in layout.spans(axis)]) for axis in range(3))

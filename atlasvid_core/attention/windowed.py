@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .layout import CubeLayout
+from .layout import CubeLayout, Slab, whole
 from .mask import Aligned, check_reach, neighbour_table
 
 BATCH_BYTES = 2**28  # gathered keys and values of one attention call
@@ -49,7 +49,7 @@ class Windows:
     queries: Runs
     keys: Runs
     groups: tuple[tuple[Tensor, int, int], ...]  # cubes, slots of each, keys of each
-    restore: Tensor  # [S]: place in cube order -> place in the order of the groups
+    restore: Tensor  # [tokens of the slab]: place in cube order -> place in the order of the groups
 
 
 def attend(
@@ -60,10 +60,12 @@ def attend(
     reach: str,
     guide_kv: tuple[Tensor, Tensor] | None = None,
     aligned: Aligned | None = None,
+    slab: Slab | None = None,
 ) -> Tensor:
     """Local attention with a guide, tokens in cube order and already rotated -> [B, S, N, H].
 
     `guide_kv`: keys and values of the proxy [B or 1, G, N, H]; `aligned` says who sees which.
+    With `slab`, queries are its tokens only, keys and values those of its ring.
     """
     batch = q_BSNH.shape[0]
     if guide_kv is not None:
@@ -72,7 +74,8 @@ def attend(
             torch.cat([own, extra.expand(batch, -1, -1, -1)], dim=1)
             for own, extra in zip((k_BSNH, v_BSNH), guide_kv, strict=True)
         )
-    windows = windows_of(layout, reach, aligned if guide_kv else None, q_BSNH.device)
+    seen_proxy = aligned if guide_kv else None
+    windows = windows_of(layout, reach, seen_proxy, q_BSNH.device, slab or whole(layout))
     bytes_per_key = 2 * batch * k_BSNH[0, 0].numel() * k_BSNH.element_size()
     done = []
     for cubes, slots, keys in windows.groups:
@@ -91,19 +94,22 @@ def _gather(x_BSNH: Tensor, index: Tensor, windows: int) -> Tensor:
     return picked.reshape(len(picked) * windows, -1, *x_BSNH.shape[2:]).transpose(1, 2)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=128)
 def windows_of(
-    layout: CubeLayout, reach: str, aligned: Aligned | None, device: torch.device
+    layout: CubeLayout, reach: str, aligned: Aligned | None, device: torch.device, slab: Slab
 ) -> Windows:
-    """Runs of keys and groups of cubes, built once for a layout, reach, alignment and device."""
+    """Runs of keys and groups of a slab's cubes, built once for each slab, reach and alignment."""
     check_reach(reach)
+    rows = slice(*slab.cubes)
     sizes, starts = layout.sizes(), layout.starts()
-    near = neighbour_table(layout, reach)
-    start, length = starts[near], sizes[near].where(near >= 0, 0)
+    near = neighbour_table(layout, reach)[rows]
+    start, length = starts[near] - slab.ring_tok[0], sizes[near].where(near >= 0, 0)
+    start = start.where(near >= 0, 0)
     if aligned is not None:
         proxy_start, proxy_length = _proxy_runs(layout, reach, aligned)
-        start = torch.cat([start, proxy_start + layout.grid.count], dim=1)
-        length = torch.cat([length, proxy_length], dim=1)
+        start = torch.cat([start, proxy_start[rows] + slab.ring_size], dim=1)
+        length = torch.cat([length, proxy_length[rows]], dim=1)
+    sizes, starts = sizes[rows], starts[rows] - slab.tok[0]
     queries, keys = Runs(starts[:, None], sizes[:, None]), Runs(start, length)
     shapes, group_of = torch.stack([sizes, length.sum(1)], dim=1).unique(dim=0, return_inverse=True)
     groups = [(torch.nonzero(group_of == i)[:, 0], *s) for i, s in enumerate(shapes.tolist())]
