@@ -19,6 +19,7 @@ from .rope import Axes, rotations
 from .units import Grid, tok_from_lat
 from .wan import calls
 from .wan.calls import Cast, plain_cast
+from .wan.dit import attend_full
 
 Progress = Callable[[int, int], None]
 
@@ -93,7 +94,7 @@ def _block(block, x: Tensor, time, rotation: Tensor, cast: Cast, last: bool):
     if last:
         return x, keys, values
     q = calls.queries(block.self_attn, seen, rotation)
-    y = block.self_attn.o(calls.full_attention(q, keys, values).flatten(2))
+    y = block.self_attn.o(attend_full(q, keys, values))
     x = torch.addcmul(x, y, gate1)
     y = block.ffn(calls.modulated(block.norm2(x), shift2, scale2))
     return torch.addcmul(x, y, gate2), keys, values

@@ -23,7 +23,7 @@ from .guide import Guide, Progress
 from .rope import Axes, detail_axes, rotations
 from .units import Grid, tok_from_lat
 from .wan import calls
-from .wan.calls import Cast, Context, Time, plain_cast
+from .wan.calls import Cast, Time, plain_cast
 from .wan.dit import unpatchify
 
 FFN_CHUNK_TOK = 8192  # tokens of one FFN call: its inner activations are several widths wide
@@ -68,7 +68,8 @@ def detail_forward(
     read = calls.embed_context(model, context, clip_fea)
     attend = _attention_of(layout, reach, guide, backend, like.device)
     for number, block in enumerate(model.blocks):
-        layer = _Layer(block, calls.modulation(block, time, like, cast), read)
+        context_kv = calls.context_keys_values(block.cross_attn, read)
+        layer = _Layer(block, calls.modulation(block, time, like, cast), context_kv)
         guide_kv = None if guide is None else guide.layer(number, like)
 
         def on_slab(i: int, done: int = number * len(slabs)) -> None:
@@ -91,7 +92,7 @@ class _Layer:
 
     block: nn.Module
     modulation: tuple[Tensor, ...]
-    read: Context
+    read: list[tuple[Tensor, Tensor]]  # keys and values of text and image
 
     def normed(self, x: Tensor) -> Tensor:
         return calls.modulated(self.block.norm1(x), *self.modulation[:2])

@@ -42,11 +42,16 @@ def attend(
     if guide_kv is not None:
         assert aligned is not None
         mask = torch.cat([mask, guide_mask(layout, reach, aligned)[rows]], dim=1)
-        k_BSNH, v_BSNH = (
-            torch.cat([own, extra.expand(len(own), -1, -1, -1)], dim=1)
-            for own, extra in zip((k_BSNH, v_BSNH), guide_kv, strict=True)
-        )
+        k_BSNH, v_BSNH = with_guide(k_BSNH, v_BSNH, guide_kv)
     return masked_softmax(q_BSNH, k_BSNH, v_BSNH, mask.to(q_BSNH.device))
+
+
+def with_guide(
+    k_BSNH: Tensor, v_BSNH: Tensor, guide_kv: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Keys and values with the proxy's behind them; one proxy serves a whole batch."""
+    k, v = (extra.expand(len(k_BSNH), -1, -1, -1) for extra in guide_kv)
+    return torch.cat([k_BSNH, k], dim=1), torch.cat([v_BSNH, v], dim=1)
 
 
 def masked_softmax(q_BSNH: Tensor, k_BLNH: Tensor, v_BLNH: Tensor, mask_SL: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .dense import with_guide
 from .layout import CubeLayout, Slab, whole
 from .mask import Aligned, check_reach, neighbour_table
 
@@ -70,10 +71,7 @@ def attend(
     batch = q_BSNH.shape[0]
     if guide_kv is not None:
         assert aligned is not None and guide_kv[0].shape[1] == aligned.grid.count
-        k_BSNH, v_BSNH = (
-            torch.cat([own, extra.expand(batch, -1, -1, -1)], dim=1)
-            for own, extra in zip((k_BSNH, v_BSNH), guide_kv, strict=True)
-        )
+        k_BSNH, v_BSNH = with_guide(k_BSNH, v_BSNH, guide_kv)
     seen_proxy = aligned if guide_kv else None
     windows = windows_of(layout, reach, seen_proxy, q_BSNH.device, slab or whole(layout))
     bytes_per_key = 2 * batch * k_BSNH[0, 0].numel() * k_BSNH.element_size()

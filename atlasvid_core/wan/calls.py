@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..rope import rotate
 from ..units import HEAD_SIZE, PATCH, Grid
-from .dit import time_features
+from .dit import attend_full, time_features
 
 Cast = Callable[[Tensor, Tensor], Tensor]
 
@@ -98,22 +98,28 @@ def keys_values(attention: nn.Module, x_BSC: Tensor, rotation: Tensor) -> tuple[
     return keys, split_heads(attention.v(x_BSC))
 
 
-def full_attention(q_BSNH: Tensor, k_BLNH: Tensor, v_BLNH: Tensor) -> Tensor:
-    q, k, v = (x.transpose(1, 2) for x in (q_BSNH, k_BLNH, v_BLNH))
-    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
-
-
-def cross_attention(attention: nn.Module, x_BSC: Tensor, context: Context) -> Tensor:
-    """Text, and on image-to-video models the image, seen by every token -> [B, S, C]."""
-    q = split_heads(attention.norm_q(attention.q(x_BSC)))
-    k = split_heads(attention.norm_k(attention.k(context.text)))
-    seen = full_attention(q, k, split_heads(attention.v(context.text)))
+def context_keys_values(attention: nn.Module, context: Context) -> list[tuple[Tensor, Tensor]]:
+    """Keys and values [B, L, N, H] of the text and, on image-to-video models, of the image."""
+    text = context.text
+    k = split_heads(attention.norm_k(attention.k(text)))
+    pairs = [(k, split_heads(attention.v(text)))]
     if hasattr(attention, "k_img"):
         # without CLIP features the host lets the image's keys and values read the text
-        image = context.text if context.image is None else context.image
+        image = text if context.image is None else context.image
         k = split_heads(attention.norm_k_img(attention.k_img(image)))
-        seen = seen + full_attention(q, k, split_heads(attention.v_img(image)))
-    return attention.o(seen.flatten(2))
+        pairs.append((k, split_heads(attention.v_img(image))))
+    return pairs
+
+
+def cross_attention(
+    attention: nn.Module, x_BSC: Tensor, pairs: list[tuple[Tensor, Tensor]]
+) -> Tensor:
+    """What every token reads of `context_keys_values` -> [B, S, C]."""
+    q = split_heads(attention.norm_q(attention.q(x_BSC)))
+    seen = attend_full(q, *pairs[0])
+    for k, v in pairs[1:]:
+        seen = seen + attend_full(q, k, v)
+    return attention.o(seen)
 
 
 def head(model: nn.Module, x_BSC: Tensor, time: Time, cast: Cast) -> Tensor:
