@@ -41,9 +41,13 @@ class Guide:
     def bytes(self) -> int:
         return sum(x.numel() * x.element_size() for x in (*self.keys, *self.values))
 
-    def layer(self, number: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        """One layer's keys and values, on `like`'s device and in its dtype."""
-        return self.keys[number].to(like), self.values[number].to(like)
+    def layer(self, number: int, like: Tensor, tok: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Proxy tokens `tok` (first, one past the last) of a layer: keys and values.
+
+        On `like`'s device and in its dtype; nothing but these tokens is moved.
+        """
+        part = slice(*tok)
+        return self.keys[number][:, part].to(like), self.values[number][:, part].to(like)
 
 
 def make_guide(

@@ -1,33 +1,32 @@
 """The detail branch: Wan2.1's forward in cube order, with local attention and a guide.
 
-Tokens live in cube order, in slabs of whole time slices. A layer streams over the slabs: keys and
-values of three (the one in work and its neighbours) are all that attention needs, and they are
-computed from the layer's input before it is replaced. Source: paper sections 3.2 and 3.3; DESIGN
-section 4.
+Tokens live in cube order, in slabs of whole time slices, cut into parts of whole cubes. A layer
+streams over them: keys and values of three slabs (the one in work and its neighbours) are all that
+attention needs, and they are computed from the layer's input before it is replaced; all else
+happens a part at a time. Source: paper sections 3.2 and 3.3; DESIGN section 4.
 
 Shapes: B batch, S tokens of a slab, G proxy tokens, N heads, H head size, C width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from . import attention
-from .attention.layout import CubeLayout, Slab, from_cubes, slabs_of, to_cubes
-from .attention.mask import align
+from .attention.layout import CubeLayout, Slab, from_cubes, parts_of, slabs_of, to_cubes
+from .attention.mask import Aligned, align, aligned_with
+from .budget import ChunkPlan, default_chunks
 from .guide import Guide, Progress
-from .rope import Axes, detail_axes, rotations
+from .rope import axis_rotations, detail_axes, rotations_at
+from .stream import CatRing, Hidden, Ring
 from .units import Grid, tok_from_lat
 from .wan import calls
 from .wan.calls import Cast, Time, plain_cast
 from .wan.dit import unpatchify
-
-FFN_CHUNK_TOK = 8192  # tokens of one FFN call: its inner activations are several widths wide
-SLAB_TOK = 8192  # slabs of small videos are several cubes deep, to be worth a call
 
 
 def detail_forward(
@@ -43,47 +42,82 @@ def detail_forward(
     backend: str = "auto",
     cast: Cast = plain_cast,
     progress: Progress | None = None,
-    slab_cubes: int | None = None,
+    chunks: ChunkPlan | None = None,
 ) -> Tensor:
     """Velocity [B, 16, t, h, w] of noisy latents [B, C_in, t, h, w] at timesteps [B] in 0..1000.
 
     `context`: text [B, L, 4096]; `clip_fea`: image features [B, 257, 1280] of i2v models.
-    `slab_cubes`: depth of a slab in cubes along t; by default 1, or more where slabs would be
-    tiny; it changes results by float rounding only. `progress(done, total)` is called once a slab
-    of each layer and may raise to cancel. Raises ValueError when the guide belongs to another
-    grid or number of layers.
+    `chunks`: how the work is cut to bound memory (budget.py); it changes results by float
+    rounding only. `progress(done, total)` is called once a chunk of each layer and may raise to
+    cancel. Raises ValueError when the guide belongs to another grid or number of layers.
     """
     lat = Grid(*latent.shape[2:])
     grid = tok_from_lat(lat)
     _check_guide(guide, grid, len(model.blocks))
     layout = CubeLayout(grid, Grid(*cube_tok))
-    slabs = slabs_of(layout, slab_cubes or slab_depth(layout))
+    chunks = chunks or default_chunks(layout)
+    work = _Work.of(layout, reach, guide, chunks, latent.device)
+    hidden = Hidden(latent.device, chunks.hidden_on_host)
     padded = calls.pad_to_patch(latent)
-    hidden = [
-        to_cubes(calls.embed_patches(model, padded[:, :, slice(*s.t_tok)]), _inside(layout, s))
-        for s in slabs
-    ]
-    like = hidden[0]
+    for slab, parts in work.slabs:
+        x = calls.embed_patches(model, padded[:, :, slice(*slab.t_tok)])
+        x = to_cubes(x, _inside(layout, slab))
+        hidden.append(x.split([p.tok[1] - p.tok[0] for p in parts], dim=1))
+    like = x.new_empty(0)  # the device and dtype of activations
     time = calls.embed_time(model, timestep, like.dtype)
     read = calls.embed_context(model, context, clip_fea)
-    attend = _attention_of(layout, reach, guide, backend, like.device)
+    attend, _ = attention.pick(backend, like.device)
+    ring = work.ring()
+    done, total = 0, len(model.blocks) * sum(len(parts) for _, parts in work.slabs)
     for number, block in enumerate(model.blocks):
         context_kv = calls.context_keys_values(block.cross_attn, read)
         layer = _Layer(block, calls.modulation(block, time, like, cast), context_kv)
-        guide_kv = None if guide is None else guide.layer(number, like)
-
-        def on_slab(i: int, done: int = number * len(slabs)) -> None:
+        for _ in _stream(layer, hidden, ring, work, attend, number):
+            done += 1
             if progress is not None:
-                progress(done + i + 1, len(model.blocks) * len(slabs))
-
-        _stream(layer, hidden, layout, slabs, attend, guide_kv, on_slab)
-    parts = [_output(model, x, time, cast, _inside(layout, s)) for x, s in zip(hidden, slabs)]
-    return calls.crop(torch.cat(parts, dim=2), lat)
+                progress(done, total)
+    return calls.crop(_output(model, hidden, work, time, cast), lat)
 
 
-def slab_depth(layout: CubeLayout) -> int:
-    """Layers of cubes in a slab: as many as fit into SLAB_TOK tokens, at least one."""
-    return max(1, SLAB_TOK // (layout.cube.t * layout.grid.h * layout.grid.w))
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """Slabs, their parts and their pieces of the guide: what no layer changes."""
+
+    layout: CubeLayout
+    reach: str
+    slabs: tuple[tuple[Slab, tuple[Slab, ...]], ...]
+    guide: Guide | None
+    aligned: tuple[tuple[Aligned, tuple[int, int]] | None, ...]  # by slab
+    order: Tensor  # [tokens] row-major number of each token in cube order
+    turns: tuple[Tensor, Tensor, Tensor]  # rotations along each axis
+
+    @staticmethod
+    def of(layout, reach, guide: Guide | None, chunks: ChunkPlan, device: torch.device) -> _Work:
+        slabs = slabs_of(layout, chunks.slab_cubes)
+        aligned: tuple = (None,) * len(slabs)
+        if guide is not None:
+            proxy = align(layout, guide.axes)
+            aligned = tuple(aligned_with(proxy, layout, reach, slab) for slab in slabs)
+        turns = axis_rotations(detail_axes(layout.grid))
+        return _Work(
+            layout, reach, tuple((s, parts_of(layout, s, chunks.chunk_tok)) for s in slabs), guide,
+            aligned, layout.order().to(device), tuple(turn.to(device) for turn in turns),
+        )  # fmt: skip
+
+    def rotation(self, part: Slab) -> Tensor:
+        return rotations_at(self.turns, self.order[slice(*part.tok)])
+
+    def guide_kv(self, slab: int, layer: int, like: Tensor) -> tuple[Tensor, Tensor] | None:
+        seen = self.aligned[slab]
+        if self.guide is None or seen is None:
+            return None
+        return self.guide.layer(layer, like, seen[1])
+
+    def ring(self) -> Ring:
+        """Room for the longest ring and piece of the guide; one that autograd takes if it may."""
+        proxies = max((tok[1] - tok[0] for _, tok in filter(None, self.aligned)), default=0)
+        capacity = max(slab.ring_size for slab, _ in self.slabs) + proxies
+        return (CatRing if torch.is_grad_enabled() else Ring)(capacity)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,51 +132,43 @@ class _Layer:
         return calls.modulated(self.block.norm1(x), *self.modulation[:2])
 
     def after_attention(self, x: Tensor, seen: Tensor) -> Tensor:
-        """Residual of self-attention, cross-attention, FFN in chunks."""
+        """Residual of self-attention, cross-attention, FFN."""
         _, _, gate1, shift2, scale2, gate2 = self.modulation
         block = self.block
         x = torch.addcmul(x, block.self_attn.o(seen.flatten(2)), gate1)
         x = x + calls.cross_attention(block.cross_attn, block.norm3(x), self.read)
-        parts = [
-            torch.addcmul(
-                part, block.ffn(calls.modulated(block.norm2(part), shift2, scale2)), gate2
-            )
-            for part in x.split(FFN_CHUNK_TOK, dim=1)
-        ]
-        return torch.cat(parts, dim=1)
-
-
-Attend = Callable[[Tensor, Tensor, Tensor, tuple[Tensor, Tensor] | None, Slab], Tensor]
-
-
-def _attention_of(
-    layout: CubeLayout, reach: str, guide: Guide | None, backend: str, device
-) -> Attend:
-    attend, _ = attention.pick(backend, device)
-    aligned = None if guide is None else align(layout, guide.axes)
-
-    def on_slab(q, k, v, guide_kv, slab) -> Tensor:
-        return attend(q, k, v, layout, reach, guide_kv, aligned, slab)
-
-    return on_slab
+        y = block.ffn(calls.modulated(block.norm2(x), shift2, scale2))
+        return torch.addcmul(x, y, gate2)
 
 
 def _stream(
-    layer: _Layer, hidden: list[Tensor], layout: CubeLayout, slabs: tuple[Slab, ...],
-    attend: Attend, guide_kv: tuple[Tensor, Tensor] | None, on_slab: Callable[[int], None],
-) -> None:  # fmt: skip
-    """Put each slab of `hidden` through the layer, in place in the list, behind a ring of K, V."""
-    attn, ring = layer.block.self_attn, {}  # slab number -> rotation, keys, values
-    for i, slab in enumerate(slabs):
-        for j in range(max(0, i - 1), min(len(slabs), i + 2)):
+    layer: _Layer, hidden: Hidden, ring: Ring, work: _Work, attend: Callable, number: int
+) -> Iterator[None]:
+    """Put every part of `hidden` through layer `number`, in place, behind a ring of K and V.
+
+    Yields after each part.
+    """
+    attn = layer.block.self_attn
+    ring.drop_before(len(work.slabs))  # the layer before is done
+
+    def keys_values(j: int) -> Iterator[tuple[Tensor, Tensor]]:
+        for p, part in enumerate(work.slabs[j][1]):
+            yield calls.keys_values(attn, layer.normed(hidden.read(j, p)), work.rotation(part))
+
+    for i, (_, parts) in enumerate(work.slabs):
+        ring.drop_before(i - 1)
+        for j in range(i, min(len(work.slabs), i + 2)):
             if j not in ring:  # hidden[j] is still this layer's input
-                turn = _rotation(layout, slabs[j]).to(hidden[j].device)
-                ring[j] = (turn, *calls.keys_values(attn, layer.normed(hidden[j]), turn))
-        ring.pop(i - 2, None)
-        k, v = (torch.cat([ring[j][part] for j in sorted(ring)], dim=1) for part in (1, 2))
-        q = calls.queries(attn, layer.normed(hidden[i]), ring[i][0])
-        hidden[i] = layer.after_attention(hidden[i], attend(q, k, v, guide_kv, slab))
-        on_slab(i)
+                ring.append(j, keys_values(j))
+        seen_proxy = work.aligned[i]
+        aligned = None if seen_proxy is None else seen_proxy[0]
+        k, v = ring.with_guide(work.guide_kv(i, number, layer.modulation[0]))
+        for p, part in enumerate(parts):
+            x = hidden.read(i, p)
+            q = calls.queries(attn, layer.normed(x), work.rotation(part))
+            seen = attend(q, k, v, work.layout, work.reach, None, aligned, part)
+            hidden.write(i, p, layer.after_attention(x, seen))
+            yield
 
 
 def _inside(layout: CubeLayout, slab: Slab) -> CubeLayout:
@@ -151,14 +177,14 @@ def _inside(layout: CubeLayout, slab: Slab) -> CubeLayout:
     return CubeLayout(layout.grid._replace(t=end - first), layout.cube)
 
 
-def _rotation(layout: CubeLayout, slab: Slab) -> Tensor:
-    axes = detail_axes(layout.grid)
-    axes = Axes(axes.t[slice(*slab.t_tok)], axes.h, axes.w)
-    return rotations(axes)[_inside(layout, slab).order()]
-
-
-def _output(model: nn.Module, x: Tensor, time: Time, cast: Cast, inside: CubeLayout) -> Tensor:
-    return unpatchify(from_cubes(calls.head(model, x, time, cast), inside), inside.grid)
+def _output(model: nn.Module, hidden: Hidden, work: _Work, time: Time, cast: Cast) -> Tensor:
+    """-> velocity [B, 16, t, h, w], padded to whole patches."""
+    slabs = []
+    for i, (slab, parts) in enumerate(work.slabs):
+        patches = [calls.head(model, hidden.read(i, p), time, cast) for p in range(len(parts))]
+        inside = _inside(work.layout, slab)
+        slabs.append(unpatchify(from_cubes(torch.cat(patches, dim=1), inside), inside.grid))
+    return torch.cat(slabs, dim=2)
 
 
 def _check_guide(guide: Guide | None, grid: Grid, layers: int) -> None:

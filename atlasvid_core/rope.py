@@ -69,22 +69,36 @@ def split_of(head_size: int) -> tuple[int, int, int]:
     return head_size - 4 * sixth, 2 * sixth, 2 * sixth
 
 
-def rotations(axes: Axes, head_size: int = HEAD_SIZE, theta: float = THETA) -> Tensor:
-    """-> float32 [T * Hh * Ww, H / 2, 2], cosine and sine of every pair, in (t, h, w) order.
+def axis_rotations(
+    axes: Axes, head_size: int = HEAD_SIZE, theta: float = THETA
+) -> tuple[Tensor, Tensor, Tensor]:
+    """-> float32 [n, channels / 2, 2] for t, h and w: cosine and sine of every pair of channels.
 
-    Sines are taken along each axis in float64, then rounded and spread over the grid.
+    Sines are taken in float64, then rounded.
     """
-    t, h, w = axes.grid
-    shapes = ((t, 1, 1), (1, h, 1), (1, 1, w))
-    turns = []
-    for at, channels, shape in zip(
-        (axes.t, axes.h, axes.w), split_of(head_size), shapes, strict=True
-    ):
+    tables = []
+    for at, channels in zip((axes.t, axes.h, axes.w), split_of(head_size), strict=True):
         powers = torch.arange(0, channels, 2, dtype=torch.float64) / channels
         angle = torch.outer(at.cpu(), theta**-powers)
-        turn = torch.stack([angle.cos(), angle.sin()], dim=-1).float()
-        turns.append(turn.view(*shape, -1, 2).expand(t, h, w, -1, 2))
-    return torch.cat(turns, dim=-2).flatten(0, 2)
+        tables.append(torch.stack([angle.cos(), angle.sin()], dim=-1).float())
+    return tables[0], tables[1], tables[2]
+
+
+def rotations(axes: Axes, head_size: int = HEAD_SIZE, theta: float = THETA) -> Tensor:
+    """-> float32 [T * Hh * Ww, H / 2, 2], cosine and sine of every pair, in (t, h, w) order."""
+    everywhere = torch.arange(axes.grid.count)
+    return rotations_at(axis_rotations(axes, head_size, theta), everywhere)
+
+
+def rotations_at(tables: tuple[Tensor, Tensor, Tensor], token_S: Tensor) -> Tensor:
+    """Rotations [S, H / 2, 2] of some tokens, given by their row-major (t, h, w) numbers [S]."""
+    t, h, w = tables
+    place = (
+        token_S // (len(h) * len(w)),
+        token_S // len(w) % len(h),
+        token_S % len(w),
+    )
+    return torch.cat([table[at] for table, at in zip(tables, place, strict=True)], dim=1)
 
 
 def rotate(x_BSNH: Tensor, rotation: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from atlasvid_core.budget import ChunkPlan
 from atlasvid_core.guide import make_guide
 from atlasvid_core.joint import detail_forward
 from atlasvid_core.plan import REACHES
@@ -49,8 +50,13 @@ def test_the_kept_guide_equals_the_joint_forward(reach, alignment, backend):
 
 @pytest.mark.parametrize("reach", REACHES)
 @pytest.mark.parametrize("backend", ["dense", "windowed"])
-@pytest.mark.parametrize("slab_cubes", [1, 2])
-def test_slabs_of_any_depth_change_nothing_but_rounding(reach, backend, slab_cubes):
+@pytest.mark.parametrize(
+    "chunks",
+    [ChunkPlan(1), ChunkPlan(2), ChunkPlan(1, 20), ChunkPlan(2, 1), ChunkPlan(2, 17, True)],
+    ids=str,
+)
+@pytest.mark.parametrize("grad", [False, True])
+def test_no_chunk_plan_changes_anything_but_rounding(reach, backend, chunks, grad):
     detail = model(1)
     latent, proxy, timestep, text = inputs()
     axes = proxy_axes(PROXY_TOK, TARGET_TOK, "ratio", 2.0)
@@ -59,14 +65,16 @@ def test_slabs_of_any_depth_change_nothing_but_rounding(reach, backend, slab_cub
         "guide": make_guide(detail, proxy, axes, TARGET_TOK),
     }  # fmt: skip
     calls = []
-    got = detail_forward(
-        detail, latent, timestep, text, slab_cubes=slab_cubes,
-        progress=lambda done, total: calls.append((done, total)), **how,
-    )  # fmt: skip
-    want = detail_forward(detail, latent, timestep, text, slab_cubes=5, **how)
+    with torch.set_grad_enabled(grad):
+        got = detail_forward(
+            detail, latent, timestep, text, chunks=chunks,
+            progress=lambda done, total: calls.append((done, total)), **how,
+        )  # fmt: skip
+        want = detail_forward(detail, latent, timestep, text, chunks=ChunkPlan(5), **how)
     assert (got - want).abs().max() < 1e-5 * want.abs().max()
-    slabs = -(-TARGET_TOK.t // slab_cubes)
-    assert calls == [(i + 1, 3 * slabs) for i in range(3 * slabs)]
+    assert calls == [(i + 1, len(calls)) for i in range(len(calls))]
+    slabs = -(-TARGET_TOK.t // chunks.slab_cubes)
+    assert len(calls) == 3 * slabs if chunks.chunk_tok > 100 else len(calls) > 3 * slabs
 
 
 def test_the_guide_matters_and_a_far_part_of_it_does_not():

@@ -27,10 +27,11 @@ def attend(
     """Local attention with a guide, tokens in cube order and already rotated -> [B, S, N, H].
 
     `guide_kv`: keys and values of the proxy [B or 1, G, N, H]; `aligned` says who sees which.
+    With `aligned` alone, `k_BSNH` and `v_BSNH` already end with the proxy's.
     With `slab`, queries are its tokens only, keys and values those of its ring.
     Raises ValueError where the score matrix would be too large to hold.
     """
-    tokens, proxies = layout.grid.count, 0 if guide_kv is None else guide_kv[0].shape[1]
+    tokens, proxies = layout.grid.count, 0 if aligned is None else aligned.grid.count
     if tokens * (tokens + proxies) > MAX_SCORES:
         raise ValueError(
             f"backend dense would score {tokens:,} tokens against {tokens + proxies:,}; its limit "
@@ -39,9 +40,9 @@ def attend(
     slab = slab or whole(layout)
     rows, columns = slice(*slab.tok), slice(*slab.ring_tok)
     mask = detail_mask(layout, reach)[rows, columns]
-    if guide_kv is not None:
-        assert aligned is not None
+    if aligned is not None:
         mask = torch.cat([mask, guide_mask(layout, reach, aligned)[rows]], dim=1)
+    if guide_kv is not None:
         k_BSNH, v_BSNH = with_guide(k_BSNH, v_BSNH, guide_kv)
     return masked_softmax(q_BSNH, k_BSNH, v_BSNH, mask.to(q_BSNH.device))
 

@@ -8,7 +8,7 @@ Shapes: B batch, S tokens, Q cubes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -95,6 +95,20 @@ def slabs_of(layout: CubeLayout, depth: int) -> tuple[Slab, ...]:
             )
         )
     return tuple(out)
+
+
+@lru_cache(maxsize=256)
+def parts_of(layout: CubeLayout, slab: Slab, chunk_tok: int) -> tuple[Slab, ...]:
+    """A slab cut into runs of whole cubes of at most `chunk_tok` tokens, or of one cube."""
+    first, end = slab.cubes
+    sizes, parts, at, start = layout.sizes()[first:end].tolist(), [], slab.tok[0], first
+    begin = at
+    for cube, size in enumerate(sizes, first):
+        if at > begin and at + size - begin > chunk_tok:
+            parts.append(replace(slab, cubes=(start, cube), tok=(begin, at)))
+            start, begin = cube, at
+        at += size
+    return (*parts, replace(slab, cubes=(start, end), tok=(begin, at)))
 
 
 def whole(layout: CubeLayout) -> Slab:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..rope import Axes
 from ..units import Grid
-from .layout import CubeLayout
+from .layout import CubeLayout, Slab
 
 REACHES = ("own", "faces", "plane", "all")
 
@@ -93,6 +93,25 @@ def align(layout: CubeLayout, axes: Axes) -> Aligned:
     coordinates = (axes.t.tolist(), axes.h.tolist(), axes.w.tolist())
     ranges = (_axis_ranges(layout.spans(axis), coordinates[axis]) for axis in range(3))
     return Aligned(axes.grid, tuple(ranges))
+
+
+def aligned_with(
+    aligned: Aligned, layout: CubeLayout, reach: str, slab: Slab
+) -> tuple[Aligned, tuple[int, int]]:
+    """The part of the proxy that a slab sees: whole time slices of it, contiguous.
+
+    -> the alignment counted from that part's first token, and the part as a range of tokens. It
+    is right for the slab's cubes alone.
+    """
+    row = layout.n_cubes.h * layout.n_cubes.w
+    first, end = slab.cubes[0] // row, -(-slab.cubes[1] // row)
+    seen = aligned.wide(0) if (1, 0, 0) in steps_of(reach) else aligned.ranges[0]
+    low, high = seen[first][0], seen[end - 1][1]
+    times = tuple((min(max(a, low), high), min(max(b, low), high)) for a, b in aligned.ranges[0])
+    times = tuple((a - low, b - low) for a, b in times)
+    slice_tok = aligned.grid.h * aligned.grid.w
+    part = Aligned(aligned.grid._replace(t=high - low), (times, *aligned.ranges[1:]))
+    return part, (low * slice_tok, high * slice_tok)
 
 
 def _axis_ranges(spans, centres: list[float]) -> tuple[tuple[int, int], ...]:

@@ -66,14 +66,14 @@ def attend(
     """Local attention with a guide, tokens in cube order and already rotated -> [B, S, N, H].
 
     `guide_kv`: keys and values of the proxy [B or 1, G, N, H]; `aligned` says who sees which.
+    With `aligned` alone, `k_BSNH` and `v_BSNH` already end with the proxy's.
     With `slab`, queries are its tokens only, keys and values those of its ring.
     """
     batch = q_BSNH.shape[0]
     if guide_kv is not None:
         assert aligned is not None and guide_kv[0].shape[1] == aligned.grid.count
         k_BSNH, v_BSNH = with_guide(k_BSNH, v_BSNH, guide_kv)
-    seen_proxy = aligned if guide_kv else None
-    windows = windows_of(layout, reach, seen_proxy, q_BSNH.device, slab or whole(layout))
+    windows = windows_of(layout, reach, aligned, q_BSNH.device, slab or whole(layout))
     bytes_per_key = 2 * batch * k_BSNH[0, 0].numel() * k_BSNH.element_size()
     done = []
     for cubes, slots, keys in windows.groups:
@@ -92,7 +92,7 @@ def _gather(x_BSNH: Tensor, index: Tensor, windows: int) -> Tensor:
     return picked.reshape(len(picked) * windows, -1, *x_BSNH.shape[2:]).transpose(1, 2)
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=2048)
 def windows_of(
     layout: CubeLayout, reach: str, aligned: Aligned | None, device: torch.device, slab: Slab
 ) -> Windows:
@@ -104,9 +104,9 @@ def windows_of(
     start, length = starts[near] - slab.ring_tok[0], sizes[near].where(near >= 0, 0)
     start = start.where(near >= 0, 0)
     if aligned is not None:
-        proxy_start, proxy_length = _proxy_runs(layout, reach, aligned)
-        start = torch.cat([start, proxy_start[rows] + slab.ring_size], dim=1)
-        length = torch.cat([length, proxy_length[rows]], dim=1)
+        proxy_start, proxy_length = _proxy_runs(layout, reach, aligned, slab.cubes)
+        start = torch.cat([start, proxy_start + slab.ring_size], dim=1)
+        length = torch.cat([length, proxy_length], dim=1)
     sizes, starts = sizes[rows], starts[rows] - slab.tok[0]
     queries, keys = Runs(starts[:, None], sizes[:, None]), Runs(start, length)
     shapes, group_of = torch.stack([sizes, length.sum(1)], dim=1).unique(dim=0, return_inverse=True)
@@ -120,12 +120,16 @@ def windows_of(
     )
 
 
-def _proxy_runs(layout: CubeLayout, reach: str, aligned: Aligned) -> tuple[Tensor, Tensor]:
-    """-> start, length [Q, R] of the proxy tokens each cube sees, one run a proxy row (t, h).
+def _proxy_runs(
+    layout: CubeLayout, reach: str, aligned: Aligned, which: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """-> start, length [Q, R] of the proxy tokens the cubes `which` see, a run a row (t, h).
 
     Length 0 fills up cubes that see fewer rows than others.
     """
-    cubes = torch.cartesian_prod(*(torch.arange(n) for n in layout.n_cubes)).view(-1, 3)
+    _, n_h, n_w = layout.n_cubes
+    number = torch.arange(*which)
+    cubes = torch.stack([number // (n_h * n_w), number // n_w % n_h, number % n_w], dim=1)
     spread = {"own": (), "faces": (0, 1, 2), "plane": (1, 2), "all": (0, 1, 2)}[reach]
     own, wide = [], []  # by axis: [Q, 2] first and one past the last
     for axis in range(3):

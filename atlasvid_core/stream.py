@@ -1,0 +1,121 @@
+"""What a layer keeps while it streams over slabs: the hidden state, and a ring of K and V.
+
+Source: DESIGN section 4, "Memory is bounded by slabs".
+
+Shapes: B batch, S tokens of a part of a slab, L tokens of the ring, G proxy tokens, N heads,
+H head size, C width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+Pair = tuple[Tensor, Tensor]
+
+
+class Hidden:
+    """The hidden state [B, S, C] of every part of every slab, on the device or in host memory."""
+
+    def __init__(self, device: torch.device, on_host: bool) -> None:
+        self.device = device
+        self.on_host = on_host
+        self.slabs: list[list[Tensor]] = []
+
+    def append(self, parts: Iterable[Tensor]) -> None:
+        self.slabs.append([self._kept(part) for part in parts])
+
+    def read(self, slab: int, part: int) -> Tensor:
+        return self.slabs[slab][part].to(self.device, non_blocking=True)
+
+    def write(self, slab: int, part: int, x: Tensor) -> None:
+        """In host memory the old tensor is overwritten, elsewhere it is replaced."""
+        if self.on_host:
+            self.slabs[slab][part].copy_(x, non_blocking=True)
+        else:
+            self.slabs[slab][part] = x
+
+    def _kept(self, part: Tensor) -> Tensor:
+        if not self.on_host:
+            return part
+        pinned = part.device.type == "cuda"
+        home = torch.empty(part.shape, dtype=part.dtype, device="cpu", pin_memory=pinned)
+        return home.copy_(part)
+
+
+class Ring:
+    """K and V of up to three slabs in a row, and the guide's behind them, in two buffers.
+
+    The buffers are made once and serve every slab and layer: what `with_guide` returns is
+    overwritten by the next `append`, so autograd needs a `CatRing`.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.held: list[tuple[int, int]] = []  # number and tokens of each slab
+        self._buffers: Pair | None = None
+
+    def __contains__(self, slab: int) -> bool:
+        return any(number == slab for number, _ in self.held)
+
+    def drop_before(self, slab: int) -> None:
+        """Let go of the slabs before this one; the others move to the front."""
+        while self.held and self.held[0][0] < slab:
+            _, gone = self.held.pop(0)
+            at = 0
+            for _, size in self.held:  # no slab is longer than one before it: no overlap
+                for buffer in self._buffers or ():
+                    buffer[:, at : at + size] = buffer[:, at + gone : at + gone + size]
+                at += size
+
+    def append(self, slab: int, parts: Iterable[Pair]) -> None:
+        """Take the keys and values [B, S, N, H] of a slab, part by part."""
+        at = first = sum(size for _, size in self.held)
+        for pair in parts:
+            at = self._put(at, pair)
+        self.held.append((slab, at - first))
+
+    def with_guide(self, guide_kv: Pair | None) -> Pair:
+        """-> keys and values [B, L (+ G), N, H], valid until the next `append`."""
+        end = sum(size for _, size in self.held)
+        if guide_kv is not None:
+            end = self._put(end, guide_kv)
+        assert self._buffers is not None
+        k, v = self._buffers
+        return k[:, :end], v[:, :end]
+
+    def _put(self, at: int, pair: Pair) -> int:
+        if self._buffers is None:
+            b, _, n, h = pair[0].shape
+            k, v = (part.new_empty(b, self.capacity, n, h) for part in pair)
+            self._buffers = (k, v)
+        end = at + pair[0].shape[1]
+        for buffer, part in zip(self._buffers, pair, strict=True):
+            buffer[:, at:end] = part
+        return end
+
+
+class CatRing(Ring):
+    """The same by concatenation: differentiable, at twice the memory."""
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__(capacity)
+        self._slabs: dict[int, list[Pair]] = {}
+
+    def drop_before(self, slab: int) -> None:
+        self.held = [(number, size) for number, size in self.held if number >= slab]
+        self._slabs = {number: self._slabs[number] for number, _ in self.held}
+
+    def append(self, slab: int, parts: Iterable[Pair]) -> None:
+        self._slabs[slab] = list(parts)
+        self.held.append((slab, sum(k.shape[1] for k, _ in self._slabs[slab])))
+
+    def with_guide(self, guide_kv: Pair | None) -> Pair:
+        pairs = [pair for number, _ in self.held for pair in self._slabs[number]]
+        if guide_kv is not None:
+            batch = len(pairs[0][0])
+            k, v = (x.expand(batch, -1, -1, -1) for x in guide_kv)
+            pairs.append((k, v))
+        return torch.cat([k for k, _ in pairs], dim=1), torch.cat([v for _, v in pairs], dim=1)
