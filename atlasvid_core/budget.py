@@ -55,7 +55,8 @@ class Activations:
 
 def default_chunks(layout: CubeLayout) -> ChunkPlan:
     """Slabs as shallow as they can be, but of SLAB_TOK tokens where the video has so few."""
-    return ChunkPlan(max(1, SLAB_TOK // (layout.cube.t * layout.grid.h * layout.grid.w)))
+    deep = SLAB_TOK // (layout.cube.t * layout.grid.h * layout.grid.w)
+    return ChunkPlan(min(max(1, deep), layout.n_cubes.t))
 
 
 def peak_bytes(chunks: ChunkPlan, layout: CubeLayout, sizes: Activations) -> int:

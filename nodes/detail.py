@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
+from ..atlasvid_core.attention.layout import CubeLayout
+from ..atlasvid_core.budget import Activations, ChunkPlan, peak_bytes, resolve
 from ..atlasvid_core.guide import Guide
 from ..atlasvid_core.joint import detail_forward
 from ..atlasvid_core.plan import VideoPlan
-from ..atlasvid_core.units import Grid
+from ..atlasvid_core.units import Grid, tok_from_lat
 from . import refuse
 
 NODE = "LocalityPreservingPatch"
-SLABS = 3  # of cubes, that are live at a time: the one in work and its neighbours
+GIB = 2**30
 
 
 @dataclass(frozen=True, eq=False)
 class Detail:
-    """Local, guided attention for `plan`; `cast` and `on_layer` are the host's."""
+    """Local, guided attention for `plan`; `cast` and `on_part` are the host's."""
 
     plan: VideoPlan
     guide: Guide | None
     backend: str
     cast: Callable[[Tensor, Tensor], Tensor]
-    on_layer: Callable[..., None]
+    on_part: Callable[..., None]
+    chunks: ChunkPlan
+    sizes: Activations
+
+    @property
+    def need_bytes(self) -> int:
+        """Device memory above the weights, for a batch of one."""
+        return peak_bytes(self.chunks, _layout(self.plan), self.sizes)
+
+    def summary(self) -> str:
+        return f"{self.chunks}: {self.need_bytes / GIB:.2f} GB above the weights"
 
     def forward(
         self, network: nn.Module, x: Tensor, timestep: Tensor, context: Tensor,
@@ -40,7 +53,7 @@ class Detail:
         return detail_forward(
             network, x, timestep, context, clip_fea,
             cube_tok=self.plan.cube_tok, reach=self.plan.reach, guide=self.guide,
-            backend=self.backend, cast=self.cast, progress=self.on_layer,
+            backend=self.backend, cast=self.cast, progress=self.on_part, chunks=self.chunks,
         )  # fmt: skip
 
     def check_sampling(self, noise_shape, conds, model_options) -> None:
@@ -50,10 +63,24 @@ class Detail:
         lat = refuse.check_shape(noise_shape, "The latent to denoise")
         refuse.check_target(lat, self.plan, "The latent to denoise")
 
-    def live_shape(self, noise_shape) -> list[int]:
-        """The latent whose full-size activations are as large as ours: three slabs of cubes.
+    def live_shape(self, noise_shape, bytes_of: Callable[[list[int]], float]) -> list[int]:
+        """A latent as wide and high for which the host reserves what the detail branch needs.
 
-        The host reserves memory for this shape; for the whole video it would evict everything.
+        `bytes_of(shape)` is the host's estimate of a full forward, linear in frames; for the whole
+        video it would evict everything.
         """
-        b, c, t, h, w = noise_shape
-        return [b, c, min(t, SLABS * self.plan.cube_tok.t), h, w]
+        b, c, _, h, w = noise_shape
+        return [b, c, max(1, math.ceil(self.need_bytes / bytes_of([1, c, 1, h, w]))), h, w]
+
+
+def cut_for(
+    plan: VideoPlan, guide: Guide | None, facts: refuse.ModelFacts, budget_bytes: int
+) -> tuple[ChunkPlan, Activations]:
+    """The chunk plan of a job within a budget, and the sizes that it was made for."""
+    proxies = 0 if guide is None else guide.proxy_tok.count
+    sizes = Activations(facts.width, facts.ffn_width, proxies, element_bytes=facts.element_bytes)
+    return resolve(_layout(plan), sizes, budget_bytes), sizes
+
+
+def _layout(plan: VideoPlan) -> CubeLayout:
+    return CubeLayout(tok_from_lat(plan.target_lat), plan.cube_tok)

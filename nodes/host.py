@@ -55,6 +55,9 @@ def facts(model) -> refuse.ModelFacts:
         out_channels=network.out_dim,
         layers=len(network.blocks),
         heads=network.num_heads,
+        width=network.dim,
+        ffn_width=network.blocks[0].ffn[0].out_features,
+        element_bytes=(model.model.manual_cast_dtype or model.model.get_dtype()).itemsize,
         reference_conv=network.ref_conv is not None,
     )
 
@@ -119,6 +122,11 @@ def cast(param: Tensor, like: Tensor) -> Tensor:
     return management.cast_to(param, dtype=like.dtype, device=like.device)
 
 
+def auto_budget_bytes() -> int:
+    """What a forward may take where the user names no figure: 60 % of the device's memory."""
+    return int(0.6 * management.get_total_memory(management.get_torch_device()))
+
+
 def empty_latent(shape) -> Tensor:
     return torch.zeros(shape, device=management.intermediate_device())
 
@@ -172,7 +180,8 @@ def _prepare_wrapper(detail: Detail):
     def wrapper(executor, model, noise_shape, conds, *args, **kwargs):
         options = kwargs.get("model_options") or (args[0] if args else None) or {}
         detail.check_sampling(noise_shape, conds, options)
-        return executor(model, detail.live_shape(noise_shape), conds, *args, **kwargs)
+        shape = detail.live_shape(noise_shape, model.memory_required)
+        return executor(model, shape, conds, *args, **kwargs)
 
     return wrapper
 

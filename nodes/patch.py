@@ -6,7 +6,7 @@ from comfy_api.latest import io
 
 from ..atlasvid_core.attention import BACKENDS
 from . import host, refuse
-from .detail import NODE, Detail
+from .detail import GIB, NODE, Detail, cut_for
 from .sockets import CATEGORY, HIDDEN, PLAN_TIP, Guide, Plan, search
 
 
@@ -38,22 +38,34 @@ class LocalityPreservingPatch(io.ComfyNode):
                     tooltip="How local attention is computed; all give the same result. dense "
                     "holds everything at once: small videos only.",
                 ),
+                io.Float.Input(
+                    "memory_budget", default=0.0, min=0.0, max=1024.0, step=0.5, optional=True,
+                    tooltip="GB of device memory for the work above the weights. 0: as much as "
+                    "suits this machine. Smaller is slower, down to the hidden state in host "
+                    "memory; the result stays the same up to rounding.",
+                ),
             ],
             outputs=[
                 io.Model.Output(
                     "patched",
                     display_name="model",
                     tooltip="For DetailJointSampler or a stock sampler.",
-                )
+                ),
+                io.String.Output(
+                    "summary",
+                    tooltip="How the work is cut to fit: slabs, chunks, where the hidden state is.",
+                ),
             ],
             hidden=HIDDEN,
         )  # fmt: skip
 
     @classmethod
-    def execute(cls, model, plan, guide=None, backend="auto") -> io.NodeOutput:
+    def execute(cls, model, plan, guide=None, backend="auto", memory_budget=0.0) -> io.NodeOutput:
         facts = host.check_model(model, NODE, cls.hidden)
         refuse.check_unpatched(host.detail_of(model), NODE)
         if guide is not None:
             refuse.check_guide(guide, plan, facts)
-        detail = Detail(plan, guide, backend, cast=host.cast, on_layer=host.stop_if_cancelled)
-        return io.NodeOutput(host.patch(model, detail))
+        budget = int(memory_budget * GIB) or host.auto_budget_bytes()
+        chunks, sizes = cut_for(plan, guide, facts, budget)
+        detail = Detail(plan, guide, backend, host.cast, host.stop_if_cancelled, chunks, sizes)
+        return io.NodeOutput(host.patch(model, detail), detail.summary())

@@ -60,6 +60,9 @@ class ModelFacts:
     out_channels: int = 0
     layers: int = 0
     heads: int = 0
+    width: int = 0
+    ffn_width: int = 0
+    element_bytes: int = 4
     reference_conv: bool = False
 
 

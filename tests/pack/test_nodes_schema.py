@@ -13,7 +13,7 @@ INPUTS = {
     ],
     "AtlasVidSemanticProxyGenerator": ["model", "positive", "negative", "plan", *SAMPLER],
     "AtlasVidScaledRoPEAligner": ["model", "proxy", "plan"],
-    "AtlasVidLocalityPreservingPatch": ["model", "plan", "guide", "backend"],
+    "AtlasVidLocalityPreservingPatch": ["model", "plan", "guide", "backend", "memory_budget"],
     "AtlasVidDetailJointSampler": [
         "model", "plan", "positive", *SAMPLER, "start", "denoise", "negative", "proxy",
     ],

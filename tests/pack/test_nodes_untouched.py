@@ -66,7 +66,7 @@ def test_easycache_still_skips_steps(nodes, stock, wan, plan, empty, monkeypatch
     assert 0 < len(calls) < 8
 
 
-def test_memory_is_asked_for_three_slabs(nodes, stock, wan, monkeypatch):
+def test_memory_is_asked_for_what_the_detail_branch_needs(nodes, stock, wan, monkeypatch):
     import comfy.sampler_helpers
 
     plan = nodes.Plan(**(SIZES | {"frames": 29, "cube_t": 1}))
@@ -77,9 +77,26 @@ def test_memory_is_asked_for_three_slabs(nodes, stock, wan, monkeypatch):
         lambda model, shape, conds: asked.append(list(shape)) or real(model, shape, conds),
     )  # fmt: skip
     patched = nodes.LocalityPreservingPatch(wan, plan)
+    need = patched.get_attachment("atlasvid").need_bytes
     stock.sample(patched, {"samples": torch.zeros(1, 16, *plan.target_lat)}, steps=1)
-    assert plan.target_lat == (8, 8, 8)
-    assert asked == [[1, 16, 3, 8, 8]]
+    assert len(asked) == 1
+    shape = asked[0]
+    assert shape[:2] + shape[3:] == [1, 16, plan.target_lat.h, plan.target_lat.w]
+    frame = patched.memory_required([1, 16, 1, *shape[3:]])
+    assert need <= shape[2] * frame < need + frame
+
+
+def test_a_budget_changes_the_plan_and_not_the_result(nodes, stock, wan, plan, empty):
+    guide = guide_of(nodes, wan, plan)
+    free = nodes.LocalityPreservingPatch(wan, plan, guide)
+    short = (free.get_attachment("atlasvid").need_bytes - 1024) / 2**30
+    small = nodes.LocalityPreservingPatch(wan, plan, guide, memory_budget=short)
+    assert small.get_attachment("atlasvid").chunks.hidden_on_host
+    assert not free.get_attachment("atlasvid").chunks.hidden_on_host
+    want, got = stock.sample(free, empty, steps=2), stock.sample(small, empty, steps=2)
+    assert (got - want).abs().max() < 1e-4 * want.abs().max()
+    with pytest.raises(ValueError, match=r"memory budget of 0.10 GB.*the least is 0.2"):
+        nodes.LocalityPreservingPatch(wan, plan, guide, memory_budget=0.1)
 
 
 def test_cancel_stops_in_the_middle(nodes, stock, wan, plan, empty):
