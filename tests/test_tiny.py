@@ -48,7 +48,8 @@ def test_the_hero_keeps_its_speed_whatever_the_stride():
     coarse, _ = world.hero_position(some, torch.arange(0, 33.0, 4).expand(4, -1))
     assert torch.allclose(fine[:, ::4], coarse)
     travelled = fine[:, -1] - fine[:, 0]
-    assert torch.allclose(travelled, torch.where(some.direction == 0, 0.7, -0.7), atol=1e-5)
+    way = (world.PATH_TO_U - world.PATH_FROM_U) * 32 / world.CROSSING_FRAMES
+    assert torch.allclose(travelled, torch.where(some.direction == 0, way, -way), atol=1e-5)
 
 
 def test_vae_quality_on_unseen_clips_and_beyond_its_training_size():
@@ -91,6 +92,26 @@ def hero_column(some: world.Scenes, video: torch.Tensor) -> torch.Tensor:
     return (near * u).sum((-2, -1)) / near.sum((-2, -1))
 
 
+def shape_seen(some: world.Scenes, video: torch.Tensor) -> torch.Tensor:
+    """The index of the shape that the hero looks like, [B], by the spread of its pixels.
+
+    Over the last two thirds of the clip, where all of the hero is in the picture: a box is wide, a
+    diamond tall, a ball neither.
+    """
+    colour = torch.tensor(list(world.COLOURS.values()))[some.colour].view(-1, 3, 1, 1, 1)
+    late = video[:, :, 3:, : int(0.7 * video.shape[-2])]
+    near = (((late + 1) / 2 - colour).norm(dim=1) < 0.35).float()
+
+    def spread(axis: int) -> torch.Tensor:
+        counts = near.sum(axis)
+        at = torch.arange(counts.shape[-1])
+        mean = (counts * at).sum(-1, keepdim=True) / counts.sum(-1, keepdim=True)
+        return ((counts * (at - mean) ** 2).sum(-1) / counts.sum(-1)).sqrt()
+
+    ratio = (spread(-2) / spread(-1)).nanmedian(dim=1).values  # width over height
+    return torch.where(ratio > 1.25, 1, torch.where(ratio < 0.8, 2, 0))
+
+
 def moves_as_told(some: world.Scenes, video: torch.Tensor) -> torch.Tensor:
     """Whether the hero ends where its direction leads, [B]."""
     u = hero_column(some, video)
@@ -110,12 +131,15 @@ def test_the_judge_agrees_with_the_truth():
     video = world.render(some, world.whole_picture(12, 4.0), 9, 96, 96)
     assert moves_as_told(some, video).all()
     assert not moves_as_told(some, video.flip(2)).any()
+    assert torch.equal(shape_seen(some, video), some.shape)
+    assert set(some.shape.tolist()) == {0, 1, 2}
 
 
 def test_the_base_paints_sky_hero_and_motion_of_most_prompts():
     some = easy(12)
     video = sampled(some, stride=4)
     assert moves_as_told(some, video).float().mean() >= 0.75
+    assert (shape_seen(some, video) == some.shape).float().mean() >= 0.6
     truth = world.render(some, world.whole_picture(12, 4.0), 9, 96, 96)
     sky_error = (video[..., :10, :].mean((2, 3, 4)) - truth[..., :10, :].mean((2, 3, 4))).abs()
     assert (sky_error.amax(1) < 0.3).float().mean() >= 0.75

@@ -25,6 +25,7 @@ from ..wan.dit import WanConfig, WanDiT
 from ..wan.io import load_vae
 from ..wan.latents import to_model_space
 from .data import BASE_FRAMES_PX, BASE_SIDE_PX, STRIDES, closeups, full_views
+from .make_vae import with_channels_last
 from .words import CLOSEUP, VOCABULARY, encode_prompt
 from .world import Scenes, Window, random_scenes, render
 
@@ -60,7 +61,7 @@ def window_of(kind: int | str, count: int, generator: torch.Generator) -> Window
 def cache_latents(vae_path: Path, path: Path, clips: int) -> dict[int | str, Cache]:
     """Render and encode `clips` clips in all, or read them back; one safetensors file."""
     if not path.exists():
-        vae, tensors = load_vae(vae_path), {}
+        vae, tensors = with_channels_last(load_vae(vae_path)), {}
         for number, kind in enumerate(KINDS):
             generator = torch.Generator().manual_seed(100 + number)
             latents, words = [], []
@@ -68,9 +69,9 @@ def cache_latents(vae_path: Path, path: Path, clips: int) -> dict[int | str, Cac
                 scenes: Scenes = random_scenes(16, generator)
                 window = window_of(kind, 16, generator)
                 video = render(scenes, window, BASE_FRAMES_PX, BASE_SIDE_PX, BASE_SIDE_PX)
-                latents.append(to_model_space(vae.encode(video)).half())
+                latents.append(to_model_space(vae.encode(video)).half().contiguous())
                 words += [word_indices(scenes.prompt(i), str(kind)) for i in range(16)]
-            tensors[f"{kind}.latents"] = torch.cat(latents)
+            tensors[f"{kind}.latents"] = torch.cat(latents).contiguous()
             tensors[f"{kind}.words"] = torch.tensor(words)
             print(f"cached {kind}: {len(words)} clips", flush=True)
         save_file(tensors, path)

@@ -36,8 +36,8 @@ SCHEMES = {
     "dusk": ((0.35, 0.12, 0.35), (0.98, 0.52, 0.22), (0.42, 0.20, 0.20), (0.24, 0.10, 0.14)),
     "night": ((0.02, 0.03, 0.12), (0.14, 0.20, 0.40), (0.08, 0.14, 0.24), (0.04, 0.08, 0.14)),
 }
-CROSSING_FRAMES = 32  # a crossing at full rate; then the hero turns back
-HERO_RADIUS = 0.15
+CROSSING_FRAMES = 56  # a crossing at full rate; then the hero turns back
+HERO_RADIUS = 0.17
 PATH_FROM_U, PATH_TO_U = 0.15, 0.85
 
 
@@ -166,8 +166,8 @@ def _hero(scenes: Scenes, place: _Place, u: Tensor, v: Tensor) -> tuple[Tensor, 
     dv = place.v[:, None] - v[..., None, None]
     kind = scenes.shape[:, None, None, None]
     ball = torch.sqrt(du**2 + dv**2) - HERO_RADIUS
-    box = torch.maximum(du.abs(), dv.abs()) - 0.88 * HERO_RADIUS
-    diamond = (du.abs() + dv.abs()) / 2**0.5 - 0.9 * HERO_RADIUS
+    box = torch.maximum(0.75 * du.abs(), 1.35 * dv.abs()) - 0.85 * HERO_RADIUS  # wide
+    diamond = (1.3 * du.abs() + 0.8 * dv.abs()) / 1.2 - 0.85 * HERO_RADIUS  # tall
     distance = torch.where(kind == 0, ball, torch.where(kind == 1, box, diamond))
     shade = 1.0 - 1.6 * (du + dv) - 0.12 * torch.sin(math.tau * 22 * (du - dv))
     return place.inside(distance, place.pixel[:, None]), shade
