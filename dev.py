@@ -4,6 +4,7 @@
     python dev.py demo     a real ComfyUI makes a two-stage video on this machine
     python dev.py test     the whole suite, inside a real ComfyUI (arguments go to pytest)
     python dev.py serve    ComfyUI with the pack, for a person (arguments go to ComfyUI)
+    python dev.py cost     tokens, FLOPs, memory and seconds of a size, before making it
     python dev.py lint     ruff and the type checker
 
 The environment goes into .venv and a ComfyUI into .host, unless COMFYUI_PATH names one or this
@@ -60,6 +61,11 @@ def parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="ComfyUI with the pack")
     serve.add_argument("--port", type=int, default=8188)
     serve.set_defaults(call=run_serve)
+    cost = commands.add_parser("cost", help="what a size costs on this machine")
+    cost.add_argument("size", metavar="WxHxF", type=size_px, help="pixels and frames")
+    cost.add_argument("--model", choices=("1.3b", "14b", "tiny"), default="1.3b")
+    cost.add_argument("--json", type=Path, metavar="FILE", help="the raw figures, too")
+    cost.set_defaults(call=run_cost)
     commands.add_parser("lint", help="ruff and mypy").set_defaults(call=run_lint)
     return out
 
@@ -110,6 +116,14 @@ def run_serve(args: argparse.Namespace, rest: list[str]) -> int:
         command += ["--cpu", "--use-pytorch-cross-attention"]
     say("serve", f"http://127.0.0.1:{args.port} (Ctrl-C stops)")
     return run("serve", command, cwd=host, check=False)
+
+
+def run_cost(args: argparse.Namespace, _: list[str]) -> int:
+    python, _host = prepared()
+    command: list = [python, "-m", "atlasvid_core.cost_table", *args.size, "--model", args.model]
+    if args.json:
+        command += ["--json", args.json.absolute()]
+    return run("cost", command, cwd=ROOT, check=False)
 
 
 def run_lint(_: argparse.Namespace, __: list[str]) -> int:
