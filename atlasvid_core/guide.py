@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +24,12 @@ from .wan.calls import Cast, plain_cast
 from .wan.dit import attend_full
 
 Progress = Callable[[int, int], None]
+RunLayer = Callable[[int, Callable[[Any], Any], Any], Any]  # layer, its work, input -> output
+
+
+def run_plainly(number: int, work: Callable[[Any], Any], x: Any) -> Any:
+    """Does a layer's work at once. Training puts gradient checkpointing and adapters here."""
+    return work(x)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,11 +67,15 @@ def make_guide(
     cast: Cast = plain_cast,
     progress: Progress | None = None,
     store_dtype: torch.dtype | None = None,
+    keep: Callable[[Tensor], Tensor] | None = None,
+    run_layer: RunLayer = run_plainly,
 ) -> Guide:
     """Read the proxy latent [B, C_in, t, h, w] (model space) once -> Guide, in host memory.
 
     `model` carries the proxy LoRA. `progress(done, total)` is called once a layer and may raise to
-    cancel. Raises ValueError for a proxy that holds NaN or whose grid is not that of `axes`.
+    cancel. `keep` says what becomes of each K and V instead of the move to host memory in
+    `store_dtype`; training leaves them where they are. `run_layer` wraps each layer's work.
+    Raises ValueError for a proxy that holds NaN or whose grid is not that of `axes`.
     """
     if not torch.isfinite(proxy).all():
         raise ValueError(
@@ -76,18 +88,24 @@ def make_guide(
             f"The proxy has {tok_from_lat(Grid(*proxy.shape[2:]))} tokens, its coordinates are for "
             f"{axes.grid}. Make them with proxy_axes for this proxy."
         )
+    if keep is None:
+        keep = partial(_to_host, dtype=store_dtype)
     x = calls.embed_patches(model, padded)
     time = calls.embed_time(model, torch.zeros(len(x), device=x.device), x.dtype)
     rotation = rotations(axes).to(x.device)
     kept: list[tuple[Tensor, Tensor]] = []
     for number, block in enumerate(model.blocks):
-        x, keys, values = _block(
-            block, x, time, rotation, cast, last=len(model.blocks) - 1 == number
-        )
-        kept.append(tuple(part.to("cpu", store_dtype or part.dtype) for part in (keys, values)))
+        last = number == len(model.blocks) - 1
+        work = partial(_block, block, time=time, rotation=rotation, cast=cast, last=last)
+        x, keys, values = run_layer(number, work, x)
+        kept.append((keep(keys), keep(values)))
         if progress is not None:
             progress(number + 1, len(model.blocks))
     return Guide(axes, target_tok, tuple(k for k, _ in kept), tuple(v for _, v in kept))
+
+
+def _to_host(part: Tensor, dtype: torch.dtype | None) -> Tensor:
+    return part.to("cpu", dtype or part.dtype)
 
 
 def _block(block, x: Tensor, time, rotation: Tensor, cast: Cast, last: bool):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from . import attention
 from .attention.layout import CubeLayout, Slab, from_cubes, parts_of, slabs_of, to_cubes
 from .attention.mask import Aligned, align, aligned_with
 from .budget import ChunkPlan, default_chunks
-from .guide import Guide, Progress
+from .guide import Guide, Progress, RunLayer
 from .rope import axis_rotations, detail_axes, rotations_at
 from .stream import CatRing, Hidden, Ring
 from .units import Grid, tok_from_lat
@@ -43,13 +44,15 @@ def detail_forward(
     cast: Cast = plain_cast,
     progress: Progress | None = None,
     chunks: ChunkPlan | None = None,
+    run_layer: RunLayer | None = None,
 ) -> Tensor:
     """Velocity [B, 16, t, h, w] of noisy latents [B, C_in, t, h, w] at timesteps [B] in 0..1000.
 
     `context`: text [B, L, 4096]; `clip_fea`: image features [B, 257, 1280] of i2v models.
     `chunks`: how the work is cut to bound memory (budget.py); it changes results by float
     rounding only. `progress(done, total)` is called once a chunk of each layer and may raise to
-    cancel. Raises ValueError when the guide belongs to another grid or number of layers.
+    cancel. `run_layer` wraps each layer's work as a function of the hidden state, which is then not
+    replaced in place. Raises ValueError when the guide belongs to another grid or number of layers.
     """
     lat = Grid(*latent.shape[2:])
     grid = tok_from_lat(lat)
@@ -70,12 +73,20 @@ def detail_forward(
     ring = work.ring()
     done, total = 0, len(model.blocks) * sum(len(parts) for _, parts in work.slabs)
     for number, block in enumerate(model.blocks):
-        context_kv = calls.context_keys_values(block.cross_attn, read)
-        layer = _Layer(block, calls.modulation(block, time, like, cast), context_kv)
-        for _ in _stream(layer, hidden, ring, work, attend, number):
-            done += 1
-            if progress is not None:
-                progress(done, total)
+
+        def through(hidden: Hidden, number: int = number, block: nn.Module = block) -> None:
+            nonlocal done
+            context_kv = calls.context_keys_values(block.cross_attn, read)
+            layer = _Layer(block, calls.modulation(block, time, like, cast), context_kv)
+            for _ in _stream(layer, hidden, ring, work, attend, number):
+                done += 1
+                if progress is not None:
+                    progress(done, total)
+
+        if run_layer is None:
+            through(hidden)
+        else:
+            hidden.slabs = run_layer(number, partial(hidden.after, through), hidden.slabs)
     return calls.crop(_output(model, hidden, work, time, cast), lat)
 
 

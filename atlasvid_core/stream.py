@@ -8,7 +8,7 @@ H head size, C width.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -36,6 +36,15 @@ class Hidden:
             self.slabs[slab][part].copy_(x, non_blocking=True)
         else:
             self.slabs[slab][part] = x
+
+    def after(
+        self, work: Callable[[Hidden], None], slabs: list[list[Tensor]]
+    ) -> list[list[Tensor]]:
+        """`slabs` after `work`, which happens on a copy of the lists: they stay as they are."""
+        copy = Hidden(self.device, on_host=False)
+        copy.slabs = [list(parts) for parts in slabs]
+        work(copy)
+        return copy.slabs
 
     def _kept(self, part: Tensor) -> Tensor:
         if not self.on_host:

@@ -168,14 +168,18 @@ class WanDiT(nn.Module):
         rotation = rotations(axes or detail_axes(grid)).to(latent.device)
         return self.tokens_forward(latent, grid, timestep, text, image, rotation)
 
-    def tokens_forward(self, latent, grid: Grid, timestep, text, image, rotation) -> Tensor:
+    def tokens_forward(
+        self, latent, grid: Grid, timestep, text, image, rotation, run_block=None
+    ) -> Tensor:
+        """`run_block(block, *inputs)`, where given, runs each block: checkpointing goes there."""
         x = self.patch_embedding(latent.float()).to(latent.dtype).flatten(2).transpose(1, 2)
         time_B1C = self.time_embedding(time_features(timestep).to(x.dtype))[:, None]
         time_B6C = self.time_projection(time_B1C[:, 0]).unflatten(1, (6, -1))
         text = self.text_embedding(text)
         image = None if image is None else self.img_emb(image)
         for block in self.blocks:
-            x = block(x, time_B6C, rotation, text, image)
+            inputs = (x, time_B6C, rotation, text, image)
+            x = block(*inputs) if run_block is None else run_block(block, *inputs)
         return unpatchify(self.head(x, time_B1C), grid)
 
 
