@@ -1,0 +1,46 @@
+"""`python -m atlasvid_core.train {cache,stage1,guide,refine} --config FILE.toml`.
+
+On several GPUs or hosts: `accelerate launch -m atlasvid_core.train guide --config FILE.toml`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from .config import STAGES, load
+
+
+def parser() -> argparse.ArgumentParser:
+    out = argparse.ArgumentParser(prog="atlasvid_core.train", description=__doc__)
+    out.add_argument("command", choices=("cache", *STAGES))
+    out.add_argument("--config", type=Path, required=True, help="see train/presets")
+    out.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="changes",
+        help="change one setting, such as train.steps=100 or data.cache='cache/a'",
+    )  # fmt: skip
+    return out
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    try:
+        config = load(args.config, args.changes)
+        if args.command == "cache":
+            from .cache import run
+        elif args.command == config.stage:
+            from .loop import run
+        else:
+            raise ValueError(
+                f"{args.config} is for stage {config.stage!r}, the command says {args.command!r}. "
+                f"Run `{config.stage}`, or give a config of stage {args.command!r}."
+            )
+        return run(config)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"atlasvid_core.train: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+"""Reading a cache: clips in buckets, and which of them make up batch number n.
+
+All randomness of training is a function of the seed and a number (of an epoch or a batch), so the
+position in the data is one number and a run can go on from anywhere, on any number of processes.
+
+Shapes: B clips, L text tokens, C channels of the text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from .. import flow
+from .cache import Clip, fingerprint, text_file
+from .config import Config
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Clips of one bucket at their noise levels: latents [B, 16, t, h, w], text [B, L, C].
+
+    `proxy` is the clean proxy [B, 16, t', h', w'], None in stage 1.
+    """
+
+    clip: Clip  # geometry of all of them
+    x0: Tensor
+    noise: Tensor
+    sigma_B: Tensor
+    text: Tensor
+    proxy: Tensor | None
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Batch:
+        proxy = None if self.proxy is None else self.proxy.to(device, dtype)
+        moved = (x.to(device, dtype) for x in (self.x0, self.noise, self.text))
+        x0, noise, text = moved
+        return Batch(self.clip, x0, noise, self.sigma_B.to(device), text, proxy)
+
+
+class Clips:
+    """The clips of a cache, those of the last `held_out` videos apart."""
+
+    def __init__(self, config: Config) -> None:
+        self.config, self.folder = config, Path(config.data.cache)
+        rows = _index(self.folder, fingerprint(config))
+        if not rows:
+            raise ValueError(f"The cache {self.folder} holds no clips: run `cache` first.")
+        self.shard_of = {clip.number: path for clip, path in rows}
+        clips = sorted((clip for clip, _ in rows), key=lambda clip: clip.number)
+        first_held = 1 + max(clip.video for clip in clips) - config.data.held_out
+        self.held_out = [clip for clip in clips if clip.video >= first_held]
+        self.training = [clip for clip in clips if clip.video < first_held]
+        if not self.training:
+            raise ValueError(
+                f"setting data.held_out is {config.data.held_out}: that leaves no video of the "
+                f"cache {self.folder} for training. Lower it."
+            )
+
+    def batch(self, number: int) -> Batch:
+        """Training batch `number`, counted over all epochs and processes."""
+        per_epoch = len(_batches(self.training, self.config.train.batch, None))
+        epoch, place = divmod(number, per_epoch)
+        seed = self.config.seed * 1_000_003 + epoch
+        clips = _epoch(tuple(self.training), self.config.train.batch, seed)[place]
+        generator = torch.Generator().manual_seed(self.config.seed * 1_000_000_007 + number)
+        sigma_B = torch.rand(len(clips), generator=generator)
+        share = self.config.train.empty_prompt_share
+        return self._load(clips, generator, sigma_B, share)
+
+    def held_out_batches(self) -> list[Batch]:
+        """The held-out clips at noise levels that are the same in every run."""
+        out = []
+        for number, clips in enumerate(_batches(self.held_out, self.config.train.batch, None)):
+            generator = torch.Generator().manual_seed(number)
+            spread = (torch.arange(len(clips)) + 0.5) / len(clips) if len(clips) > 1 else None
+            level = torch.tensor([(number * 0.618034) % 1]) if spread is None else spread
+            out.append(self._load(clips, generator, level, 0.0))
+        return out
+
+    def _load(self, clips: list[Clip], generator, uniform_B: Tensor, empty_share: float) -> Batch:
+        x0 = torch.stack([self._tensor(clip, "clip") for clip in clips])
+        noise = torch.randn(x0.shape, generator=generator)
+        which = int(torch.randint(1 << 30, (), generator=generator))
+        proxy = None
+        if count := len(clips[0].proxies_lat):
+            name = f"proxy{which % count}"
+            proxy = torch.stack([self._tensor(clip, name) for clip in clips])
+        emptied = torch.rand(len(clips), generator=generator) < empty_share
+        captions = ["" if no else clip.caption for clip, no in zip(clips, emptied, strict=True)]
+        text = torch.stack([self.text(caption) for caption in captions])
+        sigma_B = flow.shifted(uniform_B, self.config.train.shift)
+        return Batch(clips[0], x0, noise, sigma_B, text, proxy)
+
+    def _tensor(self, clip: Clip, name: str) -> Tensor:
+        with safe_open(self.shard_of[clip.number], "pt") as file:
+            return file.get_tensor(f"{clip.number}.{name}").float()
+
+    def text(self, caption: str) -> Tensor:
+        """-> [text_tokens, C], zeros behind the last token."""
+        text = _text(text_file(self.folder, caption))
+        missing = self.config.data.text_tokens - len(text)
+        if missing < 0:
+            raise ValueError(
+                f"The caption {caption[:60]!r} has {len(text)} tokens, data.text_tokens is "
+                f"{self.config.data.text_tokens}. Raise it."
+            )
+        return F.pad(text.float(), (0, 0, 0, missing))
+
+
+@lru_cache(maxsize=4096)
+def _text(path: Path) -> Tensor:
+    return load_file(path)["text"]
+
+
+def _index(folder: Path, mark: str) -> list[tuple[Clip, Path]]:
+    if not (folder / "cache.json").is_file():
+        raise ValueError(f"{folder} holds no cache: run `cache` with this config first.")
+    if json.loads((folder / "cache.json").read_text())["fingerprint"] != mark:
+        raise ValueError(
+            f"The cache {folder} was made with other settings (data, base.vae, stage or seed). "
+            "Run `cache` with this config into another folder."
+        )
+    rows = []
+    for path in sorted(folder.glob("shard-*.safetensors")):
+        with safe_open(path, "pt") as file:
+            rows += [(Clip.of(row), path) for row in json.loads(file.metadata()["clips"])]
+    return rows
+
+
+@lru_cache(maxsize=2)
+def _epoch(clips: tuple[Clip, ...], size: int, seed: int) -> list[list[Clip]]:
+    return _batches(list(clips), size, torch.Generator().manual_seed(seed))
+
+
+def _batches(clips: list[Clip], size: int, generator: torch.Generator | None) -> list[list[Clip]]:
+    """Clips by bucket in batches of at most `size`; shuffled within and among, or as they come."""
+    buckets = defaultdict(list)
+    for clip in clips:
+        buckets[clip.bucket].append(clip)
+    out = []
+    for bucket in buckets.values():
+        order = range(len(bucket))
+        if generator is not None:
+            order = torch.randperm(len(bucket), generator=generator).tolist()
+        members = [bucket[i] for i in order]
+        out += [members[i : i + size] for i in range(0, len(members), size)]
+    if generator is not None:
+        out = [out[i] for i in torch.randperm(len(out), generator=generator).tolist()]
+    return out

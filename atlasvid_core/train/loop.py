@@ -1,0 +1,203 @@
+"""The training loop: steps, held-out loss, samples, state, and what ends a run.
+
+Every process works through batches step * accumulate * processes + ..., so several processes with
+fewer accumulated batches make the gradients of one with more. Source: paper appendix B.1.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from .clips import Clips
+from .config import Config
+from .ema import Ema
+from .export import export
+from .report import Reporter, sample_videos
+from .resume import Position, load_state, save_state
+from .student import Student, make_student
+
+STOPPED = 130
+
+
+def run(config: Config) -> int:
+    """Train to the end, from the last state if there is one. -> 0, or 130 after Ctrl-C."""
+    return Run(config).train()
+
+
+class Run:
+    """A run's parts. `accelerator` is accelerate's: devices, precision, processes."""
+
+    def __init__(self, config: Config) -> None:
+        from accelerate import Accelerator
+
+        train = config.train
+        self.config, self.clips = config, Clips(config)
+        self.accelerator = Accelerator(mixed_precision=train.precision, cpu=train.cpu)
+        self.device, self.out = self.accelerator.device, Path(config.out)
+        self.student: Student = make_student(config, self.device)
+        self.weights = self.student.trainable()
+        optimiser = torch.optim.AdamW(
+            list(self.weights.values()), train.lr, (train.betas[0], train.betas[1]),
+            weight_decay=train.weight_decay,
+        )  # fmt: skip
+        self.network, self.optimiser = self.accelerator.prepare(self.student, optimiser)
+        self.ema, self.position = Ema(self.weights, train.ema), Position()
+        if self.state_file.exists():
+            plain = self.optimiser.optimizer
+            self.position = load_state(self.state_file, plain, self.ema)
+        self.reporter = Reporter(config, self.position.step, self.accelerator.is_main_process)
+
+    @property
+    def state_file(self) -> Path:
+        return self.out / "state.safetensors"
+
+    def train(self) -> int:
+        first, log = self.position.step, self.config.log
+        count = sum(p.numel() for p in self.weights.values())
+        self.reporter.say(
+            f"{count:,} weights, {len(self.clips.training):,} clips, from step {first}"
+        )
+        if first == 0:
+            self.look()
+        loss_sum, since = 0.0, 0
+        with interrupts() as pressed:
+            while self.position.step < self.config.train.steps:
+                loss, norm = self.step()
+                loss_sum, since, step = loss_sum + loss, since + 1, self.position.step
+                last = step == self.config.train.steps
+                stop = self._any(bool(pressed))
+                if last or (log.line and step % log.line == 0):
+                    self.reporter.line(step, loss_sum / since, norm)
+                    self.reporter.scalars(step, loss=loss_sum / since, gradient=norm)
+                    loss_sum, since = 0.0, 0
+                if not stop:
+                    self.look(last)
+                if stop or last or (log.save and step % log.save == 0):
+                    self.save()
+                if stop and not last:
+                    self.reporter.say(f"stopped after step {step}; the same command goes on")
+                    self._close()
+                    return STOPPED
+        self._close()
+        return 0
+
+    def step(self) -> tuple[float, float]:
+        """One optimiser step -> (loss, gradient norm), the same on every process.
+
+        Without finite gradients the weights stay; `bad_steps` of those in a row end the run.
+        """
+        train, position = self.config.train, self.position
+        rate = train.lr * min(1.0, (position.step + 1) / max(1, train.warmup))
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        loss = self.gradients(position.step)
+        norm = float(self.accelerator.clip_grad_norm_(list(self.weights.values()), train.clip))
+        position.step += 1
+        if torch.isfinite(torch.tensor([loss, norm])).all():
+            self.optimiser.step()
+            self.ema.update(position.step)
+            position.bad = 0
+        else:
+            position.bad, position.skipped = position.bad + 1, position.skipped + 1
+            self.reporter.say(f"step {position.step}: gradients are not finite, step left out")
+        self.optimiser.zero_grad(set_to_none=True)
+        if position.bad >= train.bad_steps:
+            raise ValueError(
+                f"{position.bad} steps in a row had no finite gradients; {self.state_file} holds "
+                "the last good state. Lower train.lr, or set train.precision to bf16 or no."
+            )
+        return loss, norm
+
+    def gradients(self, step: int) -> float:
+        """Leave the mean gradients of this step's batches in `.grad`; -> their mean loss."""
+        accelerator, each = self.accelerator, self.config.train.accumulate
+        world, total = accelerator.num_processes, torch.zeros((), device=self.device)
+        dtype = getattr(torch, self.config.base.dtype)
+        for i in range(each):
+            number = (step * each + i) * world + accelerator.process_index
+            batch = self.clips.batch(number).to(self.device, dtype)
+            idle = accelerator.no_sync(self.network) if i < each - 1 else contextlib.nullcontext()
+            with idle:
+                loss = self.network(batch).mean() / each
+                accelerator.backward(loss)
+            total += loss.detach()
+        return float(accelerator.reduce(total, "mean"))
+
+    def look(self, last: bool = False) -> None:
+        """The held-out loss, the best weights so far, sample videos: when they are due."""
+        log, step = self.config.log, self.position.step
+        if log.validate and (last or step % log.validate == 0) and self.clips.held_out:
+            with self.ema.worn():
+                loss = self.held_out_loss()
+                if loss < self.position.best and self.accelerator.is_main_process and step:
+                    export(self.student, self.clips.training, self.out / "best", step)
+            better = loss < self.position.best
+            self.position.best = min(loss, self.position.best)
+            self.reporter.say(f"step {step}, held-out loss {loss:.5f}{' (best)' * better}")
+            self.reporter.scalars(step, held_out_loss=loss)
+        due = log.sample and (last or step % log.sample == 0) and self.config.base.vae
+        if due and self.clips.held_out and self.accelerator.is_main_process:
+            with self.ema.worn(), self.accelerator.autocast():
+                sample_videos(self.student, self.clips, self.reporter, step, self.device)
+
+    @torch.no_grad()
+    def held_out_loss(self) -> float:
+        """Mean flow loss over the held-out clips, shared out among the processes."""
+        total = torch.zeros(2, device=self.device, dtype=torch.float64)
+        dtype, accelerator = getattr(torch, self.config.base.dtype), self.accelerator
+        mine = self.clips.held_out_batches()[accelerator.process_index :: accelerator.num_processes]
+        for batch in mine:
+            with accelerator.autocast():
+                losses = self.student(batch.to(self.device, dtype)).double()
+            total += torch.stack([losses.sum(), torch.ones_like(losses).sum()])
+        total = accelerator.reduce(total, "sum")
+        return float(total[0] / total[1])
+
+    def save(self) -> None:
+        """The full state, and what it comes to as files for ComfyUI: the average's weights."""
+        if self.accelerator.is_main_process:
+            save_state(self.state_file, self.optimiser.optimizer, self.ema, self.position)
+            with self.ema.worn():
+                export(self.student, self.clips.training, self.out, self.position.step)
+        self.accelerator.wait_for_everyone()
+
+    def _any(self, flag: bool) -> bool:
+        """Whether the flag is up on any process: all of them stop after the same step."""
+        if self.accelerator.num_processes == 1:
+            return flag
+        count = torch.tensor(float(flag), device=self.device)
+        return bool(self.accelerator.reduce(count, "sum") > 0)
+
+    def _close(self) -> None:
+        self.reporter.close()
+        self.accelerator.end_training()
+
+
+@contextlib.contextmanager
+def interrupts() -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM fill the list instead of ending the program at once; a second one ends it.
+
+    Outside the main thread signals cannot be caught, and stay as they are.
+    """
+    pressed: list[int] = []
+
+    def note(number: int, _frame) -> None:
+        if pressed:
+            raise KeyboardInterrupt
+        pressed.append(number)
+
+    try:
+        before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:
+        yield pressed
+        return
+    try:
+        yield pressed
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

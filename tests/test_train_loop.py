@@ -1,0 +1,142 @@
+"""A run: it learns, goes on as if it had not stopped, survives NaN and Ctrl-C, and shares work."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from atlasvid_core.train import loop
+from atlasvid_core.train.resume import Position
+
+from .conftest import ROOT
+from .train_common import config_of
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("train")
+
+
+def state(config):
+    return load_file(f"{config.out}/state.safetensors")
+
+
+@pytest.mark.parametrize("stage", ["stage1", "guide"])
+def test_the_held_out_loss_falls_and_the_best_is_kept(folder, tmp_path, stage, capsys):
+    config = config_of(
+        folder, stage, out=tmp_path, steps=12, lr=3e-2, ema=0.0,
+        log={"line": 6, "validate": 6, "save": 0, "tensorboard": True, "sample": 12,
+             "sample_steps": 2, "sample_count": 1},
+    )  # fmt: skip
+    assert loop.run(config) == 0
+    said = capsys.readouterr().out
+    losses = [float(line.split("loss ")[1].split()[0]) for line in said.splitlines()
+              if "held-out" in line]  # fmt: skip
+    assert len(losses) == 3
+    assert losses[-1] < losses[0]
+    assert "step 6/12, loss" in said
+    assert "left" in said
+    best = {"stage1": ["stage1"], "guide": ["detail", "proxy"]}[stage]
+    assert sorted(p.stem for p in (tmp_path / "best").iterdir()) == best
+    videos = sorted(p.name for p in (tmp_path / "samples").iterdir())
+    assert videos == ["000000-sample-0.mp4", "000000-truth-0.mp4", "000012-sample-0.mp4"]
+    assert any((tmp_path / "tensorboard").iterdir())
+
+
+def test_a_resumed_run_ends_bit_for_bit_where_a_whole_one_does(folder, tmp_path):
+    whole = config_of(folder, out=tmp_path / "whole", steps=4, empty_prompt_share=0.5)
+    assert loop.run(whole) == 0
+    for steps in (2, 4):
+        parts = config_of(folder, out=tmp_path / "parts", steps=steps, empty_prompt_share=0.5)
+        assert loop.run(parts) == 0
+    want, got = state(whole), state(parts)
+    assert got.keys() == want.keys()
+    assert {name.split(".")[0] for name in want} == {"weight", "ema", "step", "exp_avg",
+                                                     "exp_avg_sq"}  # fmt: skip
+    for name in want:
+        assert torch.equal(got[name], want[name]), name
+
+
+def test_steps_without_finite_gradients_are_left_out_and_end_the_run(folder, tmp_path, capsys):
+    run = loop.Run(config_of(folder, out=tmp_path, bad_steps=2))
+    weight = next(iter(run.weights.values()))
+    before = {name: p.detach().clone() for name, p in run.weights.items()}
+    good = weight.detach().clone()
+    weight.data[0, 0] = float("nan")
+    run.step()
+    assert run.position == Position(step=1, bad=1, skipped=1)
+    weight.data.copy_(good)
+    assert all(torch.equal(before[name], p) for name, p in run.weights.items())
+    run.step()
+    assert run.position.bad == 0
+    assert any(not torch.equal(before[name], p) for name, p in run.weights.items())
+    weight.data[0, 0] = float("nan")
+    run.step()
+    with pytest.raises(ValueError, match="2 steps in a row"):
+        run.step()
+    assert "not finite" in capsys.readouterr().out
+
+
+def test_ctrl_c_saves_and_the_same_command_goes_on(folder, tmp_path):
+    config = config_of(folder, out=tmp_path, steps=3)
+    run = loop.Run(config)
+    one_step = run.step
+
+    def pressed():
+        os.kill(os.getpid(), signal.SIGINT)
+        return one_step()
+
+    run.step = pressed
+    assert run.train() == loop.STOPPED
+    assert float(next(v for k, v in state(config).items() if k.startswith("step."))) == 1
+    assert loop.run(config) == 0
+    assert float(next(v for k, v in state(config).items() if k.startswith("step."))) == 3
+
+
+def test_two_processes_make_the_gradients_of_one(folder, tmp_path):
+    """One step; AdamW's first moment is a tenth of the gradient."""
+    one = config_of(folder, out=tmp_path / "one", steps=1, accumulate=2)
+    assert loop.run(one) == 0
+    file = tmp_path / "config.toml"
+    file.write_text(as_toml(folder, tmp_path / "two"))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "atlasvid_core.train", "guide", "--config", str(file)]
+    several = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+               "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}  # fmt: skip
+    runs = [
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                         text=True, env={**os.environ, **several, "RANK": str(i),
+                                         "LOCAL_RANK": str(i)})
+        for i in range(2)
+    ]  # fmt: skip
+    said = [run.communicate(timeout=240)[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], said
+    assert "clips, from step 0" in said[0]
+    assert "clips, from step 0" not in said[1]
+    want, got = state(one), load_file(tmp_path / "two" / "state.safetensors")
+    moments = [name for name in want if name.startswith("exp_avg.")]
+    assert moments
+    for name in moments:
+        torch.testing.assert_close(got[name], want[name], rtol=1e-4, atol=1e-7)
+
+
+def as_toml(folder, out):
+    """The run of the test above with nothing accumulated, as a file."""
+    import json
+
+    from .train_common import values
+
+    told = values(folder, steps=1, accumulate=1) | {"out": str(out)}
+    lines = [f"{key} = {json.dumps(value)}" for key, value in told.items()
+             if not isinstance(value, dict)]  # fmt: skip
+    for section, table in told.items():
+        if isinstance(table, dict):
+            lines += [f"[{section}]", *(f"{k} = {json.dumps(v)}" for k, v in table.items())]
+    return "\n".join(lines)
