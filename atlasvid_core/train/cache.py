@@ -69,6 +69,10 @@ def cut_of(config: Config, number: int, length: int) -> Cut | None:
     return cut(config.stage, data, length, geometry, place)
 
 
+def say_now(text: str) -> None:
+    print(text, flush=True)
+
+
 def build(
     config: Config,
     sources: Sequence[Source],
@@ -76,7 +80,7 @@ def build(
     encode_text: Encode,
     rank: int = 0,
     processes: int = 1,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = say_now,
 ) -> int:
     """Make this process's missing shards; returns how many clips were too short to cut.
 

@@ -52,6 +52,11 @@ def _from_file(path: Path) -> Encode:
 
 
 def _umt5(folder: str, tokens: int, device: torch.device) -> Encode:
+    if not (Path(folder) / "config.json").is_file():
+        raise ValueError(
+            f"setting data.text_model is {folder!r}: it must be the folder of umt5-xxl in the form "
+            "of transformers (config.json, weights, tokenizer)."
+        )
     try:
         from transformers import AutoTokenizer, UMT5EncoderModel
     except ImportError:
@@ -59,11 +64,6 @@ def _umt5(folder: str, tokens: int, device: torch.device) -> Encode:
             "setting data.text is 'umt5', which needs transformers: pip install transformers, or "
             "give a safetensors file of embeddings."
         ) from None
-    if not Path(folder).is_dir():
-        raise ValueError(
-            f"setting data.text_model is {folder!r}: it must be the folder of umt5-xxl in the form "
-            "of transformers (config.json, weights, tokenizer)."
-        )
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model = UMT5EncoderModel.from_pretrained(
         folder, local_files_only=True, torch_dtype=torch.bfloat16

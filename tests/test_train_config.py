@@ -1,0 +1,73 @@
+"""Configs: the shipped presets, and what is refused in words."""
+
+import re
+
+import pytest
+
+from atlasvid_core.train import config as settings
+from atlasvid_core.train.__main__ import main
+
+from .conftest import ROOT
+
+PRESETS = sorted((ROOT / "atlasvid_core" / "train" / "presets").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_presets_are_valid_and_named_after_their_stage(path):
+    config = settings.load(path)
+    assert path.stem.endswith(config.stage)
+
+
+@pytest.mark.parametrize("path", [p for p in PRESETS if "wan" in p.stem], ids=lambda p: p.stem)
+def test_presets_for_wan_are_the_papers(path):
+    config = settings.load(path)
+    train, refine = config.train, config.stage == "refine"
+    assert (train.lr, train.betas, train.weight_decay) == (1e-4, (0.9, 0.95), 0.01)
+    assert (train.batch, train.accumulate, train.precision) == (1, 4, "bf16")
+    assert (train.steps, train.rank) == (2000 if refine else 15000, 16)
+    assert config.attention.cube == (4, 8, 8)
+    assert config.data.frames == (13 if refine else 81)
+    assert config.data.height == (2160 if refine else 720)
+
+
+def test_all_models_have_all_their_presets():
+    wan = {f"wan_{size}_{stage}" for size in ("1.3b", "14b") for stage in settings.STAGES}
+    assert {path.stem for path in PRESETS} == wan | {"tiny_stage1", "tiny_guide"}
+
+
+def test_settings_can_be_changed_one_by_one():
+    changes = ["train.steps=7", "data.cache='elsewhere'", "attention.cube=[1, 2, 3]"]
+    config = settings.load(PRESETS[0], changes)
+    assert (config.train.steps, config.data.cache) == (7, "elsewhere")
+    assert config.attention.cube_tok == (1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("train.stpes=1", "setting train.stpes is unknown: train. has"),
+        ("train.steps='many'", "setting train.steps is 'many': it must be of type int"),
+        ("train.steps=true", "setting train.steps is True"),
+        ("train.steps=0", "setting train.steps is 0: it must be at least 1"),
+        ("data.frames=10", "frames 10 cannot be encoded.*Use 9 or 13"),
+        ("data.r_t=[]", "setting data.r_t"),
+        ("data.crops=true", r"setting data.render_height is \(\)"),
+        ("attention.reach='far'", "reach 'far' is unknown"),
+        ("attention.alignment='off'", "setting attention.alignment is 'off'"),
+        ("train=3", "setting train is 3: it must be a table"),
+        ("stage='stage3'", "setting stage is 'stage3': it must be one of stage1, guide, refine"),
+        ("stage='refine'", "setting base.proxy_lora is ''"),
+        ("no change", "write KEY=VALUE"),
+        ("train.steps=", "is no TOML"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_words(change, said):
+    preset = next(path for path in PRESETS if path.stem == "wan_1.3b_guide")
+    with pytest.raises(ValueError, match=said):
+        settings.load(preset, [change])
+
+
+def test_the_command_refuses_another_stages_config(capsys):
+    preset = next(path for path in PRESETS if path.stem == "tiny_guide")
+    assert main(["stage1", "--config", str(preset)]) == 2
+    assert re.search("is for stage 'guide'.*says 'stage1'", capsys.readouterr().err)
