@@ -2,14 +2,16 @@
 
 In cube order every key a cube sees lies in a few runs: one for each cube within reach, one for
 each row of proxy tokens. Cubes with equally many queries and keys go through one call of PyTorch's
-attention together, as many at a time as the batch's bytes allow.
+attention together, as many at a time as the batch's bytes allow: few on a CPU, where what was
+gathered should still be in the cache when it is read, and then into the same memory each time.
 
 Shapes: B batch, S detail tokens, G proxy tokens, N heads, H head size, Q cubes, R runs of a cube,
-P slots of a cube, K keys of a cube.
+P slots of a cube, K keys of a cube, g grain: tokens that are moved as one row.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -21,23 +23,32 @@ from .dense import with_guide
 from .layout import CubeLayout, Slab, whole
 from .mask import Aligned, check_reach, neighbour_table
 
-BATCH_BYTES = 2**28  # gathered keys and values of one attention call
+BATCH_BYTES = 2**28  # gathered keys and values of one attention call, at most
+CPU_BATCH_BYTES = 2**21  # the same where a cache is to hold them
 
 
 @dataclass(frozen=True, eq=False)
 class Runs:
-    """Keys of each cube: runs `start`, `length` [Q, R] in [detail in cube order; proxy]."""
+    """Tokens of each cube: runs `start`, `length` [Q, R], counted in grains."""
 
     start: Tensor
     length: Tensor
+    grain: int
+
+    @staticmethod
+    def of(start: Tensor, length: Tensor, tokens: int) -> Runs:
+        """Runs counted in tokens -> runs in the largest grains that all of them and `tokens` are
+        whole numbers of."""
+        grain = math.gcd(tokens, *start.unique().tolist(), *length.unique().tolist())
+        return Runs(start // grain, length // grain, grain)
 
     def to(self, device: torch.device) -> Runs:
-        return Runs(self.start.to(device), self.length.to(device))
+        return Runs(self.start.to(device), self.length.to(device), self.grain)
 
-    def indices(self, cubes: Tensor, keys: int) -> Tensor:
-        """-> int64 [len(cubes) * keys]: the keys of these cubes, `keys` of each, in a row."""
+    def indices(self, cubes: Tensor, tokens: int) -> Tensor:
+        """-> int64 [len(cubes) * tokens / g]: the grains of these cubes, `tokens` of each cube."""
         start, length = self.start[cubes].flatten(), self.length[cubes].flatten()
-        total = len(cubes) * keys
+        total = len(cubes) * (tokens // self.grain)
         shift = start - (length.cumsum(0) - length)
         flat = torch.repeat_interleave(shift, length, output_size=total)
         return flat + torch.arange(total, device=flat.device)
@@ -74,22 +85,48 @@ def attend(
         assert aligned is not None and guide_kv[0].shape[1] == aligned.grid.count
         k_BSNH, v_BSNH = with_guide(k_BSNH, v_BSNH, guide_kv)
     windows = windows_of(layout, reach, aligned, q_BSNH.device, slab or whole(layout))
-    bytes_per_key = 2 * batch * k_BSNH[0, 0].numel() * k_BSNH.element_size()
+    token_bytes = 2 * batch * k_BSNH[0, 0].numel() * k_BSNH.element_size()
+    room = batch_bytes(q_BSNH.device)
+    gather_q = _Gather(q_BSNH, windows.queries.grain)
+    gather_k, gather_v = (_Gather(x, windows.keys.grain) for x in (k_BSNH, v_BSNH))
     done = []
     for cubes, slots, keys in windows.groups:
-        for part in cubes.split(max(1, BATCH_BYTES // (bytes_per_key * keys))):
-            q = _gather(q_BSNH, windows.queries.indices(part, slots), len(part))
+        for part in cubes.split(max(1, room // (token_bytes * keys))):
             at = windows.keys.indices(part, keys)
-            k, v = _gather(k_BSNH, at, len(part)), _gather(v_BSNH, at, len(part))
-            seen = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+            q = gather_q(windows.queries.indices(part, slots), len(part))
+            k, v = gather_k(at, len(part)), gather_v(at, len(part))
+            # contiguous queries are a tenth faster than strided ones, on a CPU
+            seen = F.scaled_dot_product_attention(q.contiguous(), k, v).transpose(1, 2)
             done.append(seen.reshape(batch, -1, *q_BSNH.shape[2:]))
     return torch.cat(done, dim=1).index_select(1, windows.restore)
 
 
-def _gather(x_BSNH: Tensor, index: Tensor, windows: int) -> Tensor:
-    """-> [B * windows, N, tokens of a window, H]."""
-    picked = x_BSNH.index_select(1, index)
-    return picked.reshape(len(picked) * windows, -1, *x_BSNH.shape[2:]).transpose(1, 2)
+def batch_bytes(device: torch.device) -> int:
+    """How much of keys and values one attention call gathers; a cube's window may be more."""
+    return CPU_BATCH_BYTES if device.type == "cpu" else BATCH_BYTES
+
+
+class _Gather:
+    """Grains of `x`, window by window, in memory that the next call overwrites (but not where
+    autograd may want it)."""
+
+    def __init__(self, x_BSNH: Tensor, grain: int) -> None:
+        self.shape = x_BSNH.shape
+        self.rows = x_BSNH.unflatten(1, (-1, grain)).flatten(2)  # [B, S / g, g * N * H]
+        self.buffer = x_BSNH.new_empty(0)
+
+    def __call__(self, at: Tensor, windows: int) -> Tensor:
+        """Grains `at`, of each window in turn -> [B * windows, N, tokens of a window, H]."""
+        b, _, n, h = self.shape
+        if torch.is_grad_enabled():
+            picked = self.rows.index_select(1, at)
+        else:
+            size = b * len(at) * self.rows.shape[2]
+            if self.buffer.numel() < size:
+                self.buffer = self.rows.new_empty(size)
+            picked = self.buffer[:size].view(b, len(at), -1)
+            torch.index_select(self.rows, 1, at, out=picked)
+        return picked.reshape(b * windows, -1, n, h).transpose(1, 2)
 
 
 @lru_cache(maxsize=2048)
@@ -108,10 +145,13 @@ def windows_of(
         start = torch.cat([start, proxy_start + slab.ring_size], dim=1)
         length = torch.cat([length, proxy_length], dim=1)
     sizes, starts = sizes[rows], starts[rows] - slab.tok[0]
-    queries, keys = Runs(starts[:, None], sizes[:, None]), Runs(start, length)
+    queries = Runs.of(starts[:, None], sizes[:, None], slab.tok[1] - slab.tok[0])
+    proxies = 0 if aligned is None else aligned.grid.count
+    keys = Runs.of(start, length, slab.ring_size + proxies)
     shapes, group_of = torch.stack([sizes, length.sum(1)], dim=1).unique(dim=0, return_inverse=True)
     groups = [(torch.nonzero(group_of == i)[:, 0], *s) for i, s in enumerate(shapes.tolist())]
-    places = torch.cat([queries.indices(cubes, slots) for cubes, slots, _ in groups])
+    every = Runs(starts[:, None], sizes[:, None], 1)
+    places = torch.cat([every.indices(cubes, slots) for cubes, slots, _ in groups])
     return Windows(
         queries.to(device),
         keys.to(device),
