@@ -155,3 +155,20 @@ def test_refine_trains_the_detail_ffn_alone(folder, tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(before.keys, after.keys, strict=True))
     assert not torch.equal(gradients(student, batch)["detail_ffn.0.0.weight"],
                            want["detail_ffn.0.0.weight"])  # fmt: skip
+
+
+def test_bfloat16_with_autocast_comes_close_to_float32(folder):
+    student, batch = student_of(folder)
+    randomised(student)
+    want = float(student(batch).mean().detach())
+    base = dataclasses.replace(student.config.base, dtype="bfloat16")
+    half = make_student(dataclasses.replace(student.config, base=base), CPU)
+    randomised(half)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = half(batch.to(CPU, torch.bfloat16)).mean()
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(want, rel=0.02)
+    assert float(loss.detach()) != want
+    for name, p in half.trainable().items():
+        assert p.dtype == p.grad.dtype == torch.float32, name
+        assert p.grad.isfinite().all() and p.grad.any(), name

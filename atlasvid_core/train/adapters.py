@@ -37,7 +37,7 @@ def modules_of(role: str, layers: int) -> list[str]:
     return names
 
 
-def inject(model: WanDiT, role: str, names: list[str], rank: int, alpha: float) -> list[Tensor]:
+def inject(model: WanDiT, role: str, names: list[str], rank: int, alpha: int) -> list[Tensor]:
     """Put a LoRA on the named layers (B zero: nothing changes yet); returns its parameters.
 
     They are float32 whatever the base is. All other parameters keep their `requires_grad`.
@@ -78,7 +78,7 @@ def load_lora(model: WanDiT, role: str, path: str) -> None:
     if not modules or any(name not in known for name in modules):
         raise ValueError(f"{path} is no LoRA for this model: its layers have other names.")
     rank, alpha = saved[downs[0]].shape[0], saved.get(f"{modules[0]}.alpha")
-    inject(model, role, modules, rank, rank if alpha is None else float(alpha))
+    inject(model, role, modules, rank, rank if alpha is None else int(alpha))
     for name, p in lora_weights(model, role).items():
         if saved[name].shape != p.shape:
             raise ValueError(

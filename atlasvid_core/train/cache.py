@@ -13,6 +13,7 @@ import json
 import os
 import random
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +26,9 @@ from ..units import Grid
 from .config import Config, DataConfig
 from .sources import Source, find_videos
 from .text import Encode, text_encoder
-from .views import Cut, cut
+from .views import Cut, View, cut
 
-EncodeVideo = Callable[[Tensor], Tensor]  # [3, T, H, W] in -1..1 -> model-space latent [16, ...]
+EncodeVideo = Callable[[Tensor], Tensor]  # [B, 3, T, H, W] in -1..1 -> model space [B, 16, ...]
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def build(
         path = folder / f"shard-{shard:06d}.safetensors"
         if path.exists():
             continue
-        tensors, clips = {}, []
+        wanted, clips = [], []
         for number in range(shard * data.shard, min(total, (shard + 1) * data.shard)):
             source = sources[number % len(sources)]
             chosen = cut_of(config, number, source.length)
@@ -103,11 +104,12 @@ def build(
                 too_short += 1
                 continue
             clips.append(_clip(number, number % len(sources), source.caption + data.suffix, chosen))
-            for name, view in _views(chosen).items():
-                tensors[f"{number}.{name}"] = encode_video(source.read(view)).half().contiguous()
+            views = {"clip": chosen.clip} | {f"proxy{i}": v for i, v in enumerate(chosen.proxies)}
+            wanted += [(f"{number}.{name}", source, view) for name, view in views.items()]
         for caption in {clip.caption for clip in clips} | {""}:
             _keep_text(folder, caption, encode_text, data)
         rows = json.dumps([dataclasses.asdict(clip) for clip in clips])
+        tensors = _encoded(wanted, encode_video, data.group)
         _write(tensors or {"empty": torch.zeros(1)}, path, {"clips": rows})
         made += 1
         left = (time.monotonic() - began) / made * (len(shards) - done - 1)
@@ -123,8 +125,21 @@ def _clip(number: int, video: int, caption: str, chosen: Cut) -> Clip:
     )  # fmt: skip
 
 
-def _views(chosen: Cut) -> dict:
-    return {"clip": chosen.clip} | {f"proxy{i}": view for i, view in enumerate(chosen.proxies)}
+def _encoded(
+    wanted: list[tuple[str, Source, View]], encode: EncodeVideo, size: int
+) -> dict[str, Tensor]:
+    """Latents in float16 by name; views of one shape go through the VAE `size` at a time."""
+    by_shape = defaultdict(list)
+    for name, source, view in wanted:
+        by_shape[view.lat].append((name, source, view))
+    tensors = {}
+    for alike in by_shape.values():
+        for at in range(0, len(alike), size):
+            some = alike[at : at + size]
+            latents = encode(torch.stack([source.read(view) for _, source, view in some]))
+            for (name, _, _), latent in zip(some, latents, strict=True):
+                tensors[name] = latent.half().clone()
+    return tensors
 
 
 def text_file(folder: Path, caption: str) -> Path:
@@ -175,8 +190,8 @@ def vae_encoder(config: Config, device: torch.device) -> EncodeVideo:
 
     @torch.no_grad()
     def encode(video: Tensor) -> Tensor:
-        raw = vae.encode(video[None].to(device, dtype))
-        return to_model_space(raw.float())[0].cpu()
+        raw = vae.encode(video.to(device, dtype))
+        return to_model_space(raw.float()).cpu()
 
     return encode
 

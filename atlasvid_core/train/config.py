@@ -94,7 +94,7 @@ class TrainConfig:
     warmup: int = 100
     clip: float = 1.0  # largest gradient norm
     rank: int = 16
-    alpha: float = 16.0
+    alpha: int = 16
     shift: float = 5.0  # of the noise levels, as sampling has it
     empty_prompt_share: float = 0.0
     ema: float = 0.999  # 0: none

@@ -64,7 +64,7 @@ def lora_tensors(student: Student, role: str) -> dict[str, Tensor]:
     for name, p in lora_weights(student.base, role).items():
         out[PREFIX + name] = p.detach().to("cpu", torch.bfloat16).contiguous()
         module = name.partition(".lora_")[0]
-        out[f"{PREFIX}{module}.alpha"] = torch.tensor(student.config.train.alpha)
+        out[f"{PREFIX}{module}.alpha"] = torch.tensor(float(student.config.train.alpha))
     return out
 
 

@@ -22,7 +22,8 @@ VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 class Source(Protocol):
     """A video with its caption; `length` counts frames at the training rate."""
 
-    caption: str
+    @property
+    def caption(self) -> str: ...
 
     @property
     def length(self) -> int: ...
@@ -110,7 +111,8 @@ def find_videos(where: str, fps: float) -> list[Source]:
         raise ValueError(f"data.videos is {where!r}: it must be a folder of videos or a JSONL.")
     if not pairs:
         raise ValueError(f"{path} holds no videos ({', '.join(VIDEO_SUFFIXES)}).")
-    return [VideoFile(p, caption, fps) for p, caption in pairs]
+    videos: list[Source] = [VideoFile(p, caption, fps) for p, caption in pairs]
+    return videos
 
 
 def _caption(video: Path) -> str:
