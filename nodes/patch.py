@@ -35,8 +35,9 @@ class LocalityPreservingPatch(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "backend", options=list(BACKENDS), default="auto",
-                    tooltip="How local attention is computed; all give the same result. dense "
-                    "holds everything at once: small videos only.",
+                    tooltip="How local attention is computed; all give the same result. auto: "
+                    "flex (compiled on first use) on CUDA, windowed elsewhere. dense holds "
+                    "everything at once: small videos only.",
                 ),
                 io.Float.Input(
                     "memory_budget", default=0.0, min=0.0, max=1024.0, step=0.5, optional=True,

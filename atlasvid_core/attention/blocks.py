@@ -114,7 +114,7 @@ def block_lists(view: View) -> BlockLists:
     ends = np.minimum(begins + BLOCK, end)
     row, column = _pairs(*_runs(view, begins, ends))
     q_low, q_high = _extremes(key_table(view.ring, view.aligned)[:3, first:end])
-    k_low, k_high = _key_extremes(view.ring, view.aligned)
+    k_low, k_high = key_extremes(view.ring, view.aligned)
     q_low, q_high, k_low, k_high = (
         q_low[:, row],
         q_high[:, row],
@@ -136,7 +136,8 @@ def within(distance: np.ndarray, reach: str) -> np.ndarray:
 
 
 @lru_cache(maxsize=2)
-def _key_extremes(ring: CubeLayout, aligned: Aligned | None) -> Pairs:
+def key_extremes(ring: CubeLayout, aligned: Aligned | None) -> tuple[np.ndarray, np.ndarray]:
+    """-> int16 [6, J] twice: least and greatest entries of `key_table` in each block of keys."""
     return _extremes(key_table(ring, aligned))
 
 

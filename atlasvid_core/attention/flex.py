@@ -25,7 +25,16 @@ from torch.nn.attention.flex_attention import BlockMask, flex_attention
 from torch.utils._triton import has_triton
 
 from . import windowed
-from .blocks import BLOCK, LIMITS, Pairs, View, block_lists, key_table, view_of
+from .blocks import (
+    BLOCK,
+    LIMITS,
+    Pairs,
+    View,
+    block_lists,
+    key_extremes,
+    key_table,
+    view_of,
+)
 from .dense import with_guide
 from .layout import CubeLayout, Slab, whole
 from .mask import Aligned
@@ -63,7 +72,7 @@ def attend(
     try:
         # Grad mode is part of what is compiled for; so is, with duck shapes, which sizes are equal.
         with torch.no_grad(), fx_config.patch(use_duck_shape=False):
-            seen = _compiled()(*(x.transpose(1, 2) for x in (q_BSNH, k, v)), mask)
+            seen = _compiled()(*map(_heads_first, (q_BSNH, k, v)), mask)
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # a compiler fails in many ways; none of them may stop a render
@@ -79,7 +88,7 @@ def unavailable(device: torch.device | str) -> str | None:
     """Why flex can't run on this device; None where it can."""
     kind = torch.device(device).type
     if kind == "cuda":
-        return None if has_triton() else "it needs Triton, which is missing or too new for the card"
+        return None if has_triton() else "it needs Triton, and a card that Triton supports"
     if kind == "cpu":
         found = any(shutil.which(name) for name in COMPILERS)
         return None if found else f"on a CPU it needs a C++ compiler ({', '.join(COMPILERS)})"
@@ -110,6 +119,12 @@ def warn_once(reason: str) -> None:
     logging.warning("AtlasVid: attention backend windowed instead of flex: %s.", reason)
 
 
+def _heads_first(x_BSNH: Tensor) -> Tensor:
+    """-> a view [B, N, S, H]; of a batch of one, its strides don't tell whether it is a slice."""
+    x_BNSH = x_BSNH.transpose(1, 2)
+    return x_BNSH[0][None] if len(x_BNSH) == 1 else x_BNSH
+
+
 @lru_cache(maxsize=1)
 def _compiled() -> Callable[..., Tensor]:
     return torch.compile(_flex, dynamic=True, fullgraph=True)
@@ -128,8 +143,9 @@ def block_mask(view: View, device: torch.device) -> BlockMask:
     lists = block_lists(view)
     rows, keys = max(2, lists.rows), view.keys  # of size 1 would be compiled anew
     masked, full = (_table(pairs, rows, keys, device) for pairs in (lists.masked, lists.full))
+    table = _key_tensor(view.ring, view.aligned, device)
     with torch.inference_mode(False):
-        table, limits = _tables(view.ring, view.aligned, view.reach, device)
+        limits = torch.tensor(LIMITS[view.reach], dtype=torch.int16, device=device)
         begin = torch.tensor(view.tok[0], device=device)
 
     def sees(batch: Tensor, head: Tensor, q: Tensor, key: Tensor) -> Tensor:
@@ -166,12 +182,16 @@ def table_bytes(masks: Iterable[BlockMask]) -> int:
     return sum(held.values())
 
 
+def forget() -> None:
+    """Let go of every mask and table."""
+    for cached in (block_mask, _key_tensor, key_table, key_extremes):
+        cached.cache_clear()
+
+
 @lru_cache(maxsize=64)
-def _tables(
-    ring: CubeLayout, aligned: Aligned | None, reach: str, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    limits = torch.tensor(LIMITS[reach], dtype=torch.int16, device=device)
-    return torch.from_numpy(key_table(ring, aligned)).to(device), limits
+def _key_tensor(ring: CubeLayout, aligned: Aligned | None, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.from_numpy(key_table(ring, aligned)).to(device)
 
 
 def _table(pairs: Pairs, rows: int, keys: int, device: torch.device) -> tuple[Tensor, Tensor]:
