@@ -111,6 +111,7 @@ def test_an_epoch_shows_every_training_clip_once_and_no_held_out_one(folder):
     calls = []
     clips._load = lambda chosen, *_: calls.append([clip.number for clip in chosen])
     per_epoch = 4  # groups of two clips that share their geometry
+    assert clips.per_epoch == per_epoch
     for number in range(2 * per_epoch):
         clips.batch(number)
     first, second = calls[:per_epoch], calls[per_epoch:]

@@ -1,5 +1,6 @@
 """Configs: the shipped presets, and what is refused in words."""
 
+import ast
 import re
 
 import pytest
@@ -71,3 +72,14 @@ def test_the_command_refuses_another_stages_config(capsys):
     preset = next(path for path in PRESETS if path.stem == "tiny_guide")
     assert main(["stage1", "--config", str(preset)]) == 2
     assert re.search("is for stage 'guide'.*says 'stage1'", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "atlasvid_core" / "train").glob("*.py")), ids=lambda file: file.name
+)
+def test_what_only_some_users_have_is_imported_where_it_is_used(file):
+    heavy = {"accelerate", "cv2", "peft", "tensorboard", "tomli", "tomllib", "transformers"}
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+        assert not {name.split(".")[0] for name in names} & heavy

@@ -64,13 +64,16 @@ class Clips:
                 f"setting data.held_out is {config.data.held_out}: that leaves no video of the "
                 f"cache {self.folder} for training. Lower it."
             )
+        self.per_epoch = len(_batches(self.training, config.train.batch, None))
+        self._order: tuple[int, list[list[Clip]]] = (-1, [])  # an epoch and its batches
 
     def batch(self, number: int) -> Batch:
         """Training batch `number`, counted over all epochs and processes."""
-        per_epoch = len(_batches(self.training, self.config.train.batch, None))
-        epoch, place = divmod(number, per_epoch)
-        seed = self.config.seed * 1_000_003 + epoch
-        clips = _epoch(tuple(self.training), self.config.train.batch, seed)[place]
+        epoch, place = divmod(number, self.per_epoch)
+        if self._order[0] != epoch:
+            shuffle = torch.Generator().manual_seed(self.config.seed * 1_000_003 + epoch)
+            self._order = epoch, _batches(self.training, self.config.train.batch, shuffle)
+        clips = self._order[1][place]
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_000_007 + number)
         sigma_B = torch.rand(len(clips), generator=generator)
         share = self.config.train.empty_prompt_share
@@ -134,11 +137,6 @@ def _index(folder: Path, mark: str) -> list[tuple[Clip, Path]]:
         with safe_open(path, "pt") as file:
             rows += [(Clip.of(row), path) for row in json.loads(file.metadata()["clips"])]
     return rows
-
-
-@lru_cache(maxsize=2)
-def _epoch(clips: tuple[Clip, ...], size: int, seed: int) -> list[list[Clip]]:
-    return _batches(list(clips), size, torch.Generator().manual_seed(seed))
 
 
 def _batches(clips: list[Clip], size: int, generator: torch.Generator | None) -> list[list[Clip]]:
