@@ -26,7 +26,7 @@ from .rope import axis_rotations, detail_axes, rotations_at
 from .stream import CatRing, Hidden, Ring
 from .units import Grid, tok_from_lat
 from .wan import calls
-from .wan.calls import Cast, Time, plain_cast
+from .wan.calls import Cast, Resident, Time, not_resident, plain_cast
 from .wan.dit import unpatchify
 
 
@@ -42,6 +42,7 @@ def detail_forward(
     guide: Guide | None = None,
     backend: str = "auto",
     cast: Cast = plain_cast,
+    resident: Resident = not_resident,
     progress: Progress | None = None,
     chunks: ChunkPlan | None = None,
     run_layer: RunLayer | None = None,
@@ -51,8 +52,10 @@ def detail_forward(
     `context`: text [B, L, 4096]; `clip_fea`: image features [B, 257, 1280] of i2v models.
     `chunks`: how the work is cut to bound memory (budget.py); it changes results by float
     rounding only. `progress(done, total)` is called once a chunk of each layer and may raise to
-    cancel. `run_layer` wraps each layer's work as a function of the hidden state, which is then not
-    replaced in place. Raises ValueError when the guide belongs to another grid or number of layers.
+    cancel. `resident(block, device)` is entered once a layer: there a host keeps its weights on
+    the device. `run_layer` wraps each layer's work as a function of the hidden state, which is
+    then not replaced in place. Raises ValueError when the guide belongs to another grid or number
+    of layers.
     """
     lat = Grid(*latent.shape[2:])
     grid = tok_from_lat(lat)
@@ -76,12 +79,13 @@ def detail_forward(
 
         def through(hidden: Hidden, number: int = number, block: nn.Module = block) -> None:
             nonlocal done
-            context_kv = calls.context_keys_values(block.cross_attn, read)
-            layer = _Layer(block, calls.modulation(block, time, like, cast), context_kv)
-            for _ in _stream(layer, hidden, ring, work, attend, number):
-                done += 1
-                if progress is not None:
-                    progress(done, total)
+            with resident(block, like.device):
+                context_kv = calls.context_keys_values(block.cross_attn, read)
+                layer = _Layer(block, calls.modulation(block, time, like, cast), context_kv)
+                for _ in _stream(layer, hidden, ring, work, attend, number):
+                    done += 1
+                    if progress is not None:
+                        progress(done, total)
 
         if run_layer is None:
             through(hidden)

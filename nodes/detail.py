@@ -16,6 +16,7 @@ from ..atlasvid_core.joint import detail_forward
 from ..atlasvid_core.plan import VideoPlan
 from ..atlasvid_core.units import Grid, tok_from_lat
 from . import refuse
+from .resident import resident
 
 NODE = "LocalityPreservingPatch"
 GIB = 2**30
@@ -53,7 +54,8 @@ class Detail:
         return detail_forward(
             network, x, timestep, context, clip_fea,
             cube_tok=self.plan.cube_tok, reach=self.plan.reach, guide=self.guide,
-            backend=self.backend, cast=self.cast, progress=self.on_part, chunks=self.chunks,
+            backend=self.backend, cast=self.cast, resident=resident, progress=self.on_part,
+            chunks=self.chunks,
         )  # fmt: skip
 
     def check_sampling(self, noise_shape, conds, model_options) -> None:

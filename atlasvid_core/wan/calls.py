@@ -11,6 +11,7 @@ Shapes: B batch, S tokens, N heads, H head size, C width, L text tokens.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -22,10 +23,16 @@ from ..units import HEAD_SIZE, PATCH, Grid
 from .dit import attend_full, time_features
 
 Cast = Callable[[Tensor, Tensor], Tensor]
+Resident = Callable[[nn.Module, torch.device], AbstractContextManager[None]]
 
 
 def plain_cast(param: Tensor, like: Tensor) -> Tensor:
     return param.to(like)
+
+
+def not_resident(block: nn.Module, device: torch.device) -> AbstractContextManager[None]:
+    """Weights stay where they are: they are on the device already, or each call moves them."""
+    return nullcontext()
 
 
 def pad_to_patch(latent: Tensor) -> Tensor:
