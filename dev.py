@@ -5,6 +5,7 @@
     python dev.py test     the whole suite, inside a real ComfyUI (arguments go to pytest)
     python dev.py serve    ComfyUI with the pack, for a person (arguments go to ComfyUI)
     python dev.py cost     tokens, FLOPs, memory and seconds of a size, before making it
+    python dev.py bench    measure what README claims (attention, block, guide ...)
     python dev.py lint     ruff and the type checker
 
 The environment goes into .venv and a ComfyUI into .host, unless COMFYUI_PATH names one or this
@@ -28,7 +29,7 @@ from devtools.server import link_folder, link_pack  # noqa: E402
 from devtools.steps import StepFailed, run, say  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent
-CHECKED = ("atlasvid_core", "nodes", "devtools")
+CHECKED = ("atlasvid_core", "nodes", "devtools", "bench")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -66,6 +67,11 @@ def parser() -> argparse.ArgumentParser:
     cost.add_argument("--model", choices=("1.3b", "14b", "tiny"), default="1.3b")
     cost.add_argument("--json", type=Path, metavar="FILE", help="the raw figures, too")
     cost.set_defaults(call=run_cost)
+    bench = commands.add_parser("bench", help="measure, and hold the figures against targets")
+    bench.add_argument("name", metavar="NAME", help="a table of bench/targets.toml")
+    bench.add_argument("--json", type=Path, metavar="FILE", help="instead of bench/results/")
+    bench.add_argument("--quick", action="store_true", help="a small run, to try it out")
+    bench.set_defaults(call=run_bench)
     commands.add_parser("lint", help="ruff and mypy").set_defaults(call=run_lint)
     return out
 
@@ -119,11 +125,23 @@ def run_serve(args: argparse.Namespace, rest: list[str]) -> int:
 
 
 def run_cost(args: argparse.Namespace, _: list[str]) -> int:
-    python, _host = prepared()
+    python, host = prepared()
     command: list = [python, "-m", "atlasvid_core.cost_table", *args.size, "--model", args.model]
     if args.json:
         command += ["--json", args.json.absolute()]
-    return run("cost", command, cwd=ROOT, check=False)
+    env = {**os.environ, "COMFYUI_PATH": str(host)}
+    return run("cost", command, cwd=ROOT, env=env, check=False)
+
+
+def run_bench(args: argparse.Namespace, _: list[str]) -> int:
+    python, host = prepared()
+    command: list = [python, "-m", "bench", args.name]
+    if args.json:
+        command += ["--json", args.json.absolute()]
+    if args.quick:
+        command.append("--quick")
+    env = {**os.environ, "COMFYUI_PATH": str(host)}
+    return run("bench", command, cwd=ROOT, env=env, check=False)
 
 
 def run_lint(_: argparse.Namespace, __: list[str]) -> int:

@@ -7,8 +7,6 @@ for every reach. Sizes in bytes are those of bfloat16, seconds those of a measur
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +16,7 @@ import torch
 from .attention.mask import REACHES
 from .cost import FULL, Calibration, Cost, calibrate, detail_cost, guide_cost, proxy_cost
 from .plan import CUBE_TOK, VideoPlan, make_plan
+from .record import device_name, write_figures
 from .units import PX_MULTIPLE, Grid
 from .wan.dit import WanConfig
 
@@ -88,13 +87,10 @@ def table(rows: list[dict]) -> str:
     )
 
 
-def device_here() -> tuple[torch.device, str]:
-    """-> the accelerator if there is one, else the CPU; and its name."""
+def device_here() -> torch.device:
+    """-> the accelerator if there is one, else the CPU."""
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    if found is None:
-        return torch.device("cpu"), f"cpu, threads: {torch.get_num_threads()}"
-    cuda = found.type == "cuda"
-    return found, torch.cuda.get_device_name(found) if cuda else found.type
+    return found or torch.device("cpu")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -108,30 +104,20 @@ def main(argv: list[str] | None = None) -> int:
     except ValueError as error:
         print(f"dev.py: cost: {error}", file=sys.stderr)
         return 1
-    device, name = device_here()
-    machine = calibrate(device)
+    machine = calibrate(device_here())
     rows = rows_of(plan, MODELS[args.model], machine)
     proxy = f"{plan.proxy_width_px} x {plan.proxy_height_px} px, {plan.proxy_frames_px} frames"
     print(
         f"Wan2.1 {args.model}, {plan.width_px} x {plan.height_px} px, {plan.frames_px} frames "
         f"({plan.target_tok} tokens); proxy {proxy} ({plan.proxy_tok}).\n"
         "Per denoising step (stage 1: two forwards, for guidance), against full attention by one "
-        f"forward; bytes in bfloat16.\nSeconds on {name}: "
+        f"forward; bytes in bfloat16.\nSeconds on {device_name()}: "
         f"{machine.flops_per_second / 1e12:.3g} TFLOP/s, {machine.bytes_per_second / 1e9:.3g} GB/s."
         f"\n\n{table(rows)}"
     )
     if args.json:
-        versions = {"python": platform.python_version(), "torch": torch.__version__}
-        figures = {
-            "device": name,
-            "versions": versions,
-            "calibration": asdict(machine),
-            "model": args.model,
-            "plan": asdict(plan),
-            "rows": rows,
-            "targets": {},
-        }
-        args.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        more = {"calibration": asdict(machine), "model": args.model, "plan": asdict(plan)}
+        write_figures(args.json, rows, targets={}, **more)
     return 0
 
 

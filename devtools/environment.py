@@ -15,7 +15,11 @@ from pathlib import Path
 from .steps import StepFailed, run, say
 
 TORCH = ("torch>=2.7", "torchvision>=0.22")
-TOOLS = ("pytest>=8", "ruff", "mypy", "playwright")
+TOOLS = (
+    "pytest>=8", "ruff", "mypy", "playwright",
+    "matplotlib", "psutil", "tomli; python_version < '3.11'",  # the benches
+    "accelerate", "tensorboard",  # the trainer, beside peft
+)  # fmt: skip
 # A host of the 0.3 line runs without these; torchaudio only serves its audio nodes.
 OPTIONAL_FOR_HOST = ("torchaudio", "comfyui-workflow-templates", "comfyui-embedded-docs")
 NEEDS_ALL_FROM = (0, 4)

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CORE = sorted((ROOT / "atlasvid_core").rglob("*.py"))
 NODES = sorted((ROOT / "nodes").rglob("*.py"))
 DEVTOOLS = [ROOT / "dev.py", *sorted((ROOT / "devtools").rglob("*.py"))]
+BENCH = sorted((ROOT / "bench").rglob("*.py"))
 OTHERS = [ROOT / "__init__.py", *sorted((ROOT / "tests").rglob("*.py"))]
 
 HOST = {
@@ -82,6 +83,16 @@ def test_tools_run_without_the_environment(file):
     assert imported(file) <= set(sys.stdlib_module_names) | allowed
 
 
+@pytest.mark.parametrize("file", BENCH, ids=name_of)
+def test_benches_measure_the_core(file):
+    allowed = {"atlasvid_core", "torch", "numpy", "matplotlib", "psutil", "tomli"}
+    if file.name in ("block.py", "memory.py"):  # against the host's own, where COMFYUI_PATH is set
+        allowed |= {"comfy"}
+    assert imported(file) <= set(sys.stdlib_module_names) | {"tomllib"} | allowed
+    assert not imported(file) & NETWORK
+    assert not climbs(file)
+
+
 @pytest.mark.parametrize("file", CORE + NODES, ids=name_of)
 def test_nothing_unsafe_and_no_network(file):
     assert not imported(file) & (NETWORK | UNSAFE)
@@ -103,7 +114,7 @@ def test_core_leaves_the_host_out_of_the_process():
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
 
 
-@pytest.mark.parametrize("file", CORE + NODES + DEVTOOLS + OTHERS, ids=name_of)
+@pytest.mark.parametrize("file", CORE + NODES + DEVTOOLS + BENCH + OTHERS, ids=name_of)
 def test_files_stay_short(file):
     lines = len(file.read_text(encoding="utf-8").splitlines())
     assert lines < MOST_LINES, f"{name_of(file)} has {lines} lines: split it"

@@ -1,0 +1,105 @@
+"""Peak memory of a forward while the video gets longer: flat above the hidden state.
+
+Each size runs in a process of its own: `python -m bench.memory ours|host T`. Height and width stay,
+so that a slab stays what it is and only their number grows. What counts is the peak of this
+process above what it held before the forward (the latent among it), less the hidden state. The
+host's own forward on the same model's size stands beside it where its time and memory allow.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from atlasvid_core.joint import detail_forward
+from atlasvid_core.units import PATCH, Grid
+from atlasvid_core.wan.dit import TEXT_SIZE, WanConfig, WanDiT
+
+from .block import host_model
+from .rss import peak_of
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIG = WanConfig(width=256, ffn_width=1024, layers=2)
+H_TOK, W_TOK = 32, 64
+CUBE, REACH, TEXT_TOK = Grid(4, 8, 8), "faces", 8
+LENGTHS_TOK = {"ours": (32, 64, 128), "host": (8, 16, 32)}
+QUICK_LENGTHS_TOK = {"ours": (4, 8)}
+MIB = 2**20
+
+
+def rows(quick: bool = False) -> list[dict]:
+    out = []
+    for forward, lengths in (QUICK_LENGTHS_TOK if quick else LENGTHS_TOK).items():
+        for t in lengths:
+            command = [sys.executable, "-m", "bench.memory", forward, str(t)]
+            done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+            out.append(json.loads(done.stdout.splitlines()[-1]))
+            print(f"{forward} {out[-1]['tokens']:,}: {out[-1]['above_bytes'] / MIB:.0f} MiB above")
+    return out
+
+
+def measure(forward: str, t: int) -> dict:
+    """One forward in this process, after a short one that loads what is loaded once."""
+    torch.manual_seed(0)
+    ours = forward == "ours"
+    model = WanDiT(CONFIG).eval().requires_grad_(False) if ours else host_model(CONFIG)
+    timestep, text = torch.tensor([900.0]), torch.randn(1, TEXT_TOK, TEXT_SIZE)
+
+    def run(noise: torch.Tensor) -> torch.Tensor:
+        if not ours:
+            return model(noise, timestep, text)
+        return detail_forward(model, noise, timestep, text, cube_tok=CUBE, reach=REACH)
+
+    grid = Grid(t, H_TOK, W_TOK)
+    run(_noise(Grid(1, 8, 8)))
+    noise = _noise(grid)
+    _, peak = peak_of(lambda: run(noise))
+    hidden_bytes = grid.count * CONFIG.width * 4
+    return {
+        "forward": forward, "grid": list(grid), "tokens": grid.count, "width": CONFIG.width,
+        "layers": CONFIG.layers, "rss_before_bytes": peak.before, "rss_peak_bytes": peak.most,
+        "hidden_bytes": hidden_bytes, "above_bytes": peak.most - peak.before - hidden_bytes,
+    }  # fmt: skip
+
+
+def _noise(grid: Grid) -> torch.Tensor:
+    return torch.randn(1, 16, *(n * p for n, p in zip(grid, PATCH, strict=True)))
+
+
+def figures(rows: list[dict]) -> dict[str, float]:
+    """`flatness`: the largest deviation from the shortest video's peak, as a part of it."""
+    ours = sorted((r for r in rows if r["forward"] == "ours"), key=lambda r: r["tokens"])
+    first, *longer = (r["above_bytes"] for r in ours)
+    return {
+        "deviation_65k_to_262k": max(abs(above / first - 1) for above in longer),
+        "most_tokens": ours[-1]["tokens"],
+    }
+
+
+def plot(rows: list[dict], path: Path) -> None:
+    from .drawing import axes, named_line, save
+
+    title = f"Peak memory of a forward, width {CONFIG.width}, above what was held before"
+    figure, ax = axes(title, "tokens", "MiB")
+    for forward, name in (("ours", "AtlasVid"), ("host", "full attention, host")):
+        points = [r for r in rows if r["forward"] == forward]
+        if points:
+            used = [(r["rss_peak_bytes"] - r["rss_before_bytes"]) / MIB for r in points]
+            named_line(ax, [r["tokens"] for r in points], used, name, dashed=forward == "host")
+    ours = [r for r in rows if r["forward"] == "ours"]
+    above = [r["above_bytes"] / MIB for r in ours]
+    named_line(ax, [r["tokens"] for r in ours], above, "AtlasVid, less\nthe hidden state")
+    ax.set_xscale("log", base=2)
+    sizes = sorted({r["tokens"] for r in rows})
+    ax.set_xticks(sizes, [f"{n // 1024}k" for n in sizes])
+    ax.set_ylim(bottom=0)
+    save(figure, path)
+
+
+if __name__ == "__main__":
+    with torch.no_grad():
+        print(json.dumps(measure(sys.argv[1], int(sys.argv[2]))))
