@@ -63,7 +63,8 @@ def detail_forward(
     layout = CubeLayout(grid, Grid(*cube_tok))
     chunks = chunks or default_chunks(layout)
     work = _Work.of(layout, reach, guide, chunks, latent.device)
-    hidden = Hidden(latent.device, chunks.hidden_on_host)
+    replaced = torch.is_grad_enabled() or run_layer is not None
+    hidden = Hidden(latent.device, chunks.hidden_on_host, None if replaced else grid.count)
     padded = calls.pad_to_patch(latent)
     for slab, parts in work.slabs:
         x = calls.embed_patches(model, padded[:, :, slice(*slab.t_tok)])
@@ -193,13 +194,17 @@ def _inside(layout: CubeLayout, slab: Slab) -> CubeLayout:
 
 
 def _output(model: nn.Module, hidden: Hidden, work: _Work, time: Time, cast: Cast) -> Tensor:
-    """-> velocity [B, 16, t, h, w], padded to whole patches."""
-    slabs = []
+    """-> velocity [B, 16, t, h, w], padded to whole patches, put together in one buffer."""
+    out: Tensor | None = None
     for i, (slab, parts) in enumerate(work.slabs):
         patches = [calls.head(model, hidden.read(i, p), time, cast) for p in range(len(parts))]
         inside = _inside(work.layout, slab)
-        slabs.append(unpatchify(from_cubes(torch.cat(patches, dim=1), inside), inside.grid))
-    return torch.cat(slabs, dim=2)
+        part = unpatchify(from_cubes(torch.cat(patches, dim=1), inside), inside.grid)
+        if out is None:
+            out = part.new_empty(*part.shape[:2], work.layout.grid.t, *part.shape[3:])
+        out[:, :, slice(*slab.t_tok)] = part
+    assert out is not None
+    return out
 
 
 def _check_guide(guide: Guide | None, grid: Grid, layers: int) -> None:

@@ -17,12 +17,20 @@ Pair = tuple[Tensor, Tensor]
 
 
 class Hidden:
-    """The hidden state [B, S, C] of every part of every slab, on the device or in host memory."""
+    """The hidden state [B, S, C] of every part of every slab, on the device or in host memory.
 
-    def __init__(self, device: torch.device, on_host: bool) -> None:
+    With `tokens`, that many have their place in one buffer, made once, and are overwritten there;
+    without, parts are replaced one by one, as autograd needs it. On a CPU the buffer matters: freed
+    parts leave holes that the allocator does not fill again, the more the longer the video.
+    """
+
+    def __init__(self, device: torch.device, on_host: bool, tokens: int | None = None) -> None:
         self.device = device
         self.on_host = on_host
+        self.tokens = tokens
         self.slabs: list[list[Tensor]] = []
+        self._buffer: Tensor | None = None
+        self._taken = 0
 
     def append(self, parts: Iterable[Tensor]) -> None:
         self.slabs.append([self._kept(part) for part in parts])
@@ -31,8 +39,7 @@ class Hidden:
         return self.slabs[slab][part].to(self.device, non_blocking=True)
 
     def write(self, slab: int, part: int, x: Tensor) -> None:
-        """In host memory the old tensor is overwritten, elsewhere it is replaced."""
-        if self.on_host:
+        if self._buffer is not None:
             self.slabs[slab][part].copy_(x, non_blocking=True)
         else:
             self.slabs[slab][part] = x
@@ -47,11 +54,16 @@ class Hidden:
         return copy.slabs
 
     def _kept(self, part: Tensor) -> Tensor:
-        if not self.on_host:
+        if self.tokens is None:
             return part
-        pinned = part.device.type == "cuda"
-        home = torch.empty(part.shape, dtype=part.dtype, device="cpu", pin_memory=pinned)
-        return home.copy_(part)
+        if self._buffer is None:
+            b, _, c = part.shape
+            where: dict = {"device": part.device}
+            if self.on_host:
+                where = {"device": "cpu", "pin_memory": part.device.type == "cuda"}
+            self._buffer = torch.empty(b, self.tokens, c, dtype=part.dtype, **where)
+        begin, self._taken = self._taken, self._taken + part.shape[1]
+        return self._buffer[:, begin : self._taken].copy_(part)
 
 
 class Ring:
