@@ -9,6 +9,7 @@ whole the proxy shows.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from ..train import cache, loop
 from ..train.config import Config, load
 from ..train.text import text_encoder
 from ..train.views import View
+from .words import FILES
 from .world import Scenes, Window, random_scenes, render
 
 PRESETS = Path(__file__).parent.parent / "train" / "presets"
@@ -62,8 +64,14 @@ def videos_of(config: Config, count: int) -> list[WorldVideo]:
 def make(stage: str, out: Path, videos: int, changes: list[str]) -> int:
     """Cache and train one stage under `out`, or go on with it. -> the trainer's exit status."""
     began, folder = time.monotonic(), out / stage
-    places = [f"out={str(folder)!r}", f"data.cache={str(folder / 'cache')!r}"]
-    config = load(PRESETS / f"tiny_{stage}.toml", [*places, *changes])
+    places = {
+        "out": folder,
+        "data.cache": folder / "cache",
+        "base.file": FILES / "diffusion_models" / "atlasvid_tiny.safetensors",
+        "base.vae": FILES / "vae" / "atlasvid_tiny_vae.safetensors",
+    }
+    here = [f"{key}={json.dumps(str(path))}" for key, path in places.items()]
+    config = load(PRESETS / f"tiny_{stage}.toml", [*here, *changes])
     cpu = torch.device("cpu")
     encode = cache.vae_encoder(config, cpu), text_encoder(config.data, cpu)
     cache.build(config, videos_of(config, videos), *encode)

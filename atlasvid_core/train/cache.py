@@ -56,9 +56,11 @@ class Clip:
 
 
 def fingerprint(config: Config) -> str:
-    """What the cache's contents depend on."""
+    """What the cache's contents depend on; of the VAE its file's name and size."""
     told = dataclasses.asdict(config.data) | {"stage": config.stage, "seed": config.seed}
-    told |= {"vae": config.base.vae, "cache": "", "held_out": 0, "text_tokens": 0}
+    vae = Path(config.base.vae)
+    told |= {"vae": vae.name, "vae_bytes": vae.stat().st_size if vae.is_file() else 0}
+    told |= {"cache": "", "held_out": 0, "text_tokens": 0}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
