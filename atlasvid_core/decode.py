@@ -1,9 +1,8 @@
-"""Decode a Wan2.1 latent video one latent frame at a time, exactly.
+"""Decode a Wan2.1 latent video exactly, one latent frame and one tile at a time.
 
-Wan's decoder is causal in time: each convolution needs the last two frames of its input and
-nothing else of the past. Those are carried here in an explicit dictionary, so memory does not grow
-with the number of frames and no seam in time exists. Works on any module with Wan2.1's names: the
-host's (whose own cache differs between versions and is not used) or ours. Source: DESIGN section 6.
+Time is never tiled: what each causal convolution remembers is carried (`causal`). The middle block
+attends over whole frames, so everything up to it runs on whole frames at latent size; the
+upsampling stages and the head run in tiles (`tiles`). Source: DESIGN section 6.
 
 Shapes: B batch, C channels, T frames of a chunk, H, W rows and columns.
 """
@@ -11,87 +10,228 @@ Shapes: B batch, C channels, T frames of a chunk, H, W rows and columns.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-Past = dict[nn.Module, Tensor]  # the last input frames of each causal convolution
+from .causal import Past, apply, run
+from .scratch import Scratch
+from .tiles import STRIDE_PX, Span, Tile, TilePlan, describe, inputs, upper
+
+OnPart = Callable[[int, int], None]  # (done, total); may raise to cancel
+LEVELS = {8: 255, 10: 1023}  # bits a channel -> the largest value
+
+
+class Block(NamedTuple):
+    """Pixels of one tile in consecutive frames, about -1..1."""
+
+    frame: int
+    tile: Tile
+    pixels_T3HW: Tensor
+
+    @property
+    def place(self) -> tuple[slice, slice, slice]:
+        """Frames, rows and columns of the video."""
+        sides = (slice(STRIDE_PX * s.start, STRIDE_PX * s.stop) for s in self.tile)
+        return (slice(self.frame, self.frame + self.pixels_T3HW.shape[0]), *sides)
+
+
+def frames_px(t_lat: int) -> int:
+    """Frames of a video of so many latent frames."""
+    return max(0, 4 * (t_lat - 1) + 1)
+
+
+def whole_frames(latent: Tensor) -> TilePlan:
+    """One tile: the whole frame."""
+    size = (latent.shape[-2], latent.shape[-1])
+    return TilePlan(size, size, "frames", 0)
 
 
 def decode_frames(
-    vae: nn.Module, latent: Tensor, on_frame: Callable[[int, int], None] | None = None
+    vae: nn.Module,
+    latent: Tensor,
+    on_part: OnPart | None = None,
+    plan: TilePlan | None = None,
+    folder: Path | str | None = None,
 ) -> Tensor:
     """Raw latents [B, 16, t, h, w] -> frames [B, 4(t - 1) + 1, 8h, 8w, 3], about -1..1.
 
-    `on_frame(done, total)` is called once a latent frame and may raise to cancel.
+    `on_part(done, total)` is called once a tile and latent frame and may raise to cancel. `folder`
+    takes the scratch file of plans that go tile by tile.
     """
     b, _, t, h, w = latent.shape
-    frames = latent.new_empty(b, 4 * (t - 1) + 1, 8 * h, 8 * w, 3)
-    done = 0
-    for number, chunk in enumerate(decode_chunks(vae, latent)):
-        frames[:, done : done + chunk.shape[2]] = chunk.permute(0, 2, 3, 4, 1)
-        done += chunk.shape[2]
-        if on_frame is not None:
-            on_frame(number + 1, t)
+    plan = plan or whole_frames(latent)
+    frames = latent.new_empty(b, frames_px(t), STRIDE_PX * h, STRIDE_PX * w, 3)
+    done, total = 0, b * parts(plan, t)
+    for video, out in zip(latent, frames, strict=True):
+        for block in decode_blocks(vae, video, plan, folder):
+            out[block.place] = block.pixels_T3HW.movedim(1, -1)
+            done += 1
+            if on_part is not None:
+                on_part(done, total)
     return frames
 
 
-def decode_chunks(vae: nn.Module, latent: Tensor) -> Iterator[Tensor]:
-    """-> pixels [B, 3, T, 8h, 8w] of each latent frame in turn: one frame, then four at a time."""
-    past: Past = {}
-    decoder = vae.decoder
-    for number in range(latent.shape[2]):
-        x = causal(vae.conv2, latent[:, :, number : number + 1], past)
-        x = causal(decoder.conv1, x, past)
-        for layer in (*decoder.middle, *decoder.upsamples):
-            x = _layer(layer, x, past, first=number == 0)
-        yield _sequence(decoder.head, x, past)
+def decode_pixels(
+    vae: nn.Module,
+    latent_16THW: Tensor,
+    plan: TilePlan,
+    folder: Path | str,
+    bits: int,
+    on_part: OnPart | None = None,
+) -> Iterator[Tensor]:
+    """-> whole frames [T, H, W, 3] in order, as integers of `bits` (8: uint8, 10: uint16).
+
+    Memory is the plan's, however long the video: tile by tile, finished pixels are parked in
+    `folder` at this depth until the last tile is done.
+    """
+    t = latent_16THW.shape[1]
+    total, done = parts(plan, t), 0
+    if plan.order == "frames":
+        chunk = None
+        for block in decode_blocks(vae, latent_16THW, plan, folder):
+            pixels = quantised(block.pixels_T3HW, bits)
+            if chunk is None:
+                chunk = pixels.new_empty(
+                    pixels.shape[0], *(STRIDE_PX * n for n in plan.frame_lat), 3
+                )
+            chunk[(slice(None), *block.place[1:])] = pixels
+            done += 1
+            if on_part is not None:
+                on_part(done, total)
+            if done % plan.count == 0:
+                yield chunk
+                chunk = None
+        return
+    with _Pixels(plan, frames_px(t), bits, folder) as parked:
+        for block in decode_blocks(vae, latent_16THW, plan, folder):
+            parked.put(block)
+            done += 1
+            if on_part is not None:
+                on_part(done, total)
+        for frame in range(frames_px(t)):
+            yield parked.frame(frame)
 
 
-def causal(conv: nn.Module, x: Tensor, past: Past) -> Tensor:
-    """A causal convolution over this chunk and the frames it carries; zeros before the first."""
-    need = conv.kernel_size[0] - 1
-    if need:
-        before = past.get(conv)
-        if before is None:
-            before = x.new_zeros(*x.shape[:2], need, *x.shape[3:])
-        x = torch.cat([before, x], dim=2)
-        past[conv] = x[:, :, -need:].clone()
-    pad_h, pad_w = conv.kernel_size[1] // 2, conv.kernel_size[2] // 2
-    return F.conv3d(x, conv.weight.to(x), conv.bias.to(x), padding=(0, pad_h, pad_w))
+def parts(plan: TilePlan, t_lat: int) -> int:
+    """How often a decode reports."""
+    return plan.count * t_lat
 
 
-def _layer(layer: nn.Module, x: Tensor, past: Past, first: bool) -> Tensor:
-    if hasattr(layer, "residual"):
-        skip = layer.shortcut
-        kept = x if isinstance(skip, nn.Identity) else causal(skip, x, past)
-        return kept + _sequence(layer.residual, x, past)
-    if hasattr(layer, "to_qkv"):
-        return _frame_attention(layer, x)
-    return _upsample(layer, x, past, first)
+def quantised(pixels_T3HW: Tensor, bits: int) -> Tensor:
+    """About -1..1 -> integers [T, H, W, 3] on the CPU, rounded to the nearest."""
+    top = LEVELS[bits]
+    levels = pixels_T3HW.float().add(1).mul_(top / 2).round_().clamp_(0, top)
+    return levels.to(torch.uint8 if bits == 8 else torch.uint16).movedim(1, -1).cpu().contiguous()
 
 
-def _sequence(layers: nn.Module, x: Tensor, past: Past) -> Tensor:
-    for layer in layers:
-        x = causal(layer, x, past) if isinstance(layer, nn.Conv3d) else layer(x)
-    return x
+def decode_blocks(
+    vae: nn.Module, latent_16THW: Tensor, plan: TilePlan, folder: Path | str | None
+) -> Iterator[Block]:
+    """The video's tiles in the plan's order: all of a latent frame, or all frames of a tile."""
+    if plan.order == "frames":
+        works = [_TileWork(vae, tile, plan) for tile in plan.tiles()]
+        for number, x_TCHW in enumerate(_features(vae, latent_16THW)):
+            for work in works:
+                yield work.block(number, x_TCHW[(slice(None), slice(None), *work.slices)])
+        return
+    if folder is None:
+        raise ValueError("A plan that goes tile by tile needs a folder for its scratch file.")
+    t = latent_16THW.shape[1]
+    with _Features(vae, plan, t, latent_16THW.dtype, folder) as features:
+        for number, x_TCHW in enumerate(_features(vae, latent_16THW)):
+            features.put(number, x_TCHW)
+        for tile in plan.tiles():
+            work = _TileWork(vae, tile, plan)
+            for number in range(t):
+                x_TCHW = features.get(number, *work.slices).to(latent_16THW.device)
+                yield work.block(number, x_TCHW)
 
 
-def _frame_attention(layer: nn.Module, x: Tensor) -> Tensor:
-    """Attention over the whole of each frame, on the block's own projections."""
-    b, c, t, h, w = x.shape
-    frames = x.transpose(1, 2).reshape(b * t, c, h, w)
-    q, k, v = layer.to_qkv(layer.norm(frames)).flatten(2).transpose(1, 2).chunk(3, dim=-1)
-    seen = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b * t, c, h, w)
-    return x + layer.proj(seen).unflatten(0, (b, t)).transpose(1, 2)
+def _features(vae: nn.Module, latent_16THW: Tensor) -> Iterator[Tensor]:
+    """Whole frames up to and with the middle block, [1, C, h, w] of each latent frame in turn."""
+    layers, past = [vae.conv2, vae.decoder.conv1, *vae.decoder.middle], Past()
+    for number in range(latent_16THW.shape[1]):
+        x_TCHW = latent_16THW[:, number : number + 1].transpose(0, 1)
+        yield run(layers, x_TCHW, past, first=number == 0)
 
 
-def _upsample(layer: nn.Module, x: Tensor, past: Past, first: bool) -> Tensor:
-    """Space doubles; time doubles too where the layer says so, but for the very first frame."""
-    if hasattr(layer, "time_conv") and not first:
-        pair = causal(layer.time_conv, x, past).unflatten(1, (2, -1))
-        x = pair.permute(0, 2, 3, 1, 4, 5).flatten(2, 3)
-    b, _, t = x.shape[:3]
-    frames = layer.resample(x.transpose(1, 2).flatten(0, 1))
-    return frames.unflatten(0, (b, t)).transpose(1, 2)
+class _TileWork:
+    """One tile through the upper layers, chunk by chunk, with its past."""
+
+    def __init__(self, vae: nn.Module, tile: Tile, plan: TilePlan) -> None:
+        self._tile, self._layers, self._past = tile, upper(vae), Past()
+        known = describe(self._layers)
+        needed = [inputs(known, own, size) for own, size in zip(tile, plan.frame_lat, strict=True)]
+        self.slices = tuple(slice(*axis[0]) for axis in needed)  # of the features
+        self._keep = [
+            tuple(_kept(axis[i], axis[i + 1], layer.scale) for axis in needed)
+            for i, layer in enumerate(known)
+        ]
+
+    def block(self, number: int, x_TCHW: Tensor) -> Block:
+        """The tile's pixels of latent frame `number`; frames come in order."""
+        x_TCHW = x_TCHW.contiguous()  # the same bits in either order of work
+        for layer, keep in zip(self._layers, self._keep, strict=True):
+            x_TCHW = apply(layer, x_TCHW, self._past, first=number == 0)
+            x_TCHW = x_TCHW[(slice(None), slice(None), *keep)]
+        return Block(frames_px(number), self._tile, x_TCHW)
+
+
+def _kept(given: Span, needed: Span, scale: int) -> slice:
+    """The part of a layer's output that the next layer needs."""
+    start = given.start * scale
+    return slice(needed.start - start, needed.stop - start)
+
+
+class _Features(Scratch):
+    """The middle block's output, a latent frame after another, as [h, C, w]."""
+
+    def __init__(self, vae, plan: TilePlan, t: int, dtype: torch.dtype, folder) -> None:
+        self._h, self._w = plan.frame_lat
+        self._c, self._dtype = vae.decoder.conv1.out_channels, dtype
+        self._row = self._c * self._w * dtype.itemsize  # bytes
+        super().__init__(folder, t * self._h * self._row)
+
+    def put(self, number: int, x_1CHW: Tensor) -> None:
+        self.write(number * self._h * self._row, x_1CHW[0].transpose(0, 1))
+
+    def get(self, number: int, rows: slice, columns: slice) -> Tensor:
+        shape = (rows.stop - rows.start, self._c, self._w)
+        x_HCW = self.read((number * self._h + rows.start) * self._row, shape, self._dtype)
+        return x_HCW[..., columns].transpose(0, 1)[None]
+
+
+class _Pixels(Scratch):
+    """Finished pixels as integers: every tile's frames one after another."""
+
+    def __init__(self, plan: TilePlan, frames: int, bits: int, folder) -> None:
+        self._bits, self._tiles = bits, list(plan.tiles())
+        self._dtype = torch.uint8 if bits == 8 else torch.uint16
+        self._size = tuple(STRIDE_PX * n for n in plan.frame_lat)
+        self._starts, end = {}, 0
+        for tile in self._tiles:
+            self._starts[tile] = end
+            end += frames * self._bytes(tile)
+        super().__init__(folder, end)
+
+    def _bytes(self, tile: Tile) -> int:
+        """A frame's, of this tile."""
+        area = tile.rows.size * tile.columns.size * STRIDE_PX**2
+        return 3 * area * self._dtype.itemsize
+
+    def put(self, block: Block) -> None:
+        offset = self._starts[block.tile] + block.frame * self._bytes(block.tile)
+        self.write(offset, quantised(block.pixels_T3HW, self._bits))
+
+    def frame(self, number: int) -> Tensor:
+        """-> [1, H, W, 3]"""
+        whole = torch.empty(1, *self._size, 3, dtype=self._dtype)
+        for tile in self._tiles:
+            offset = self._starts[tile] + number * self._bytes(tile)
+            rows, columns = (slice(STRIDE_PX * s.start, STRIDE_PX * s.stop) for s in tile)
+            shape = (STRIDE_PX * tile.rows.size, STRIDE_PX * tile.columns.size, 3)
+            whole[0, rows, columns] = self.read(offset, shape, self._dtype)
+        return whole
