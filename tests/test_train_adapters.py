@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from atlasvid_core.guide import make_guide
 from atlasvid_core.joint import detail_forward
@@ -15,7 +16,7 @@ from atlasvid_core.train.views import seen_axes
 from atlasvid_core.units import Grid
 from atlasvid_core.wan.dit import WanConfig, WanDiT
 
-from .train_common import CPU, config_of, randomised
+from .train_common import CPU, cached, config_of, randomised
 
 
 @pytest.fixture(scope="module")
@@ -142,9 +143,10 @@ def test_refine_trains_the_detail_ffn_alone(folder, tmp_path):
         proxy_lora=str(tmp_path / "guide" / "proxy.safetensors"),
         detail_lora=str(tmp_path / "guide" / "detail.safetensors"),
     )
-    config = dataclasses.replace(config, stage="refine", data=data, base=base)
+    config = dataclasses.replace(config, stage="refine", data=data, base=base, out=str(tmp_path))
+    cached(config)
     student = make_student(config, CPU)
-    batch = Clips(config_of(folder, "guide")).batch(0)
+    batch = Clips(config).batch(0)
     assert {n.split(".")[0] for n in student.trainable()} == {"detail_ffn"}
     before = student.guide(batch)
     want = gradients(student, batch)
@@ -155,6 +157,10 @@ def test_refine_trains_the_detail_ffn_alone(folder, tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(before.keys, after.keys, strict=True))
     assert not torch.equal(gradients(student, batch)["detail_ffn.0.0.weight"],
                            want["detail_ffn.0.0.weight"])  # fmt: skip
+    assert run(config) == 0
+    saved = load_file(tmp_path / "ffn.safetensors")
+    assert {name.rpartition(".")[2] for name in saved} == {"diff", "diff_b"}
+    assert all(value.any() for value in saved.values())
 
 
 def test_bfloat16_with_autocast_comes_close_to_float32(folder):
