@@ -16,9 +16,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .causal import Past, apply, run
+from .causal import Past, run
 from .scratch import Scratch
-from .tiles import STRIDE_PX, Span, Tile, TilePlan, describe, inputs, upper
+from .tiles import STRIDE_PX, Span, Tile, TilePlan, TileWork, upper
 
 OnPart = Callable[[int, int], None]  # (done, total); may raise to cancel
 LEVELS = {8: 255, 10: 1023}  # bits a channel -> the largest value
@@ -132,10 +132,11 @@ def decode_blocks(
 ) -> Iterator[Block]:
     """The video's tiles in the plan's order: all of a latent frame, or all frames of a tile."""
     if plan.order == "frames":
-        works = [_TileWork(vae, tile, plan) for tile in plan.tiles()]
+        works = {tile: _work(vae, tile, plan) for tile in plan.tiles()}
         for number, x_TCHW in enumerate(_features(vae, latent_16THW)):
-            for work in works:
-                yield work.block(number, x_TCHW[(slice(None), slice(None), *work.slices)])
+            for tile, work in works.items():
+                part_TCHW = x_TCHW[(slice(None), slice(None), *work.slices)]
+                yield Block(frames_px(number), tile, work.chunk(part_TCHW, first=number == 0))
         return
     if folder is None:
         raise ValueError("A plan that goes tile by tile needs a folder for its scratch file.")
@@ -144,10 +145,15 @@ def decode_blocks(
         for number, x_TCHW in enumerate(_features(vae, latent_16THW)):
             features.put(number, x_TCHW)
         for tile in plan.tiles():
-            work = _TileWork(vae, tile, plan)
+            work = _work(vae, tile, plan)
             for number in range(t):
-                x_TCHW = features.get(number, *work.slices).to(latent_16THW.device)
-                yield work.block(number, x_TCHW)
+                part_TCHW = features.get(number, *work.slices).to(latent_16THW.device)
+                yield Block(frames_px(number), tile, work.chunk(part_TCHW, first=number == 0))
+
+
+def _work(vae: nn.Module, tile: Tile, plan: TilePlan) -> TileWork:
+    rows, columns = (Span(STRIDE_PX * s.start, STRIDE_PX * s.stop) for s in tile)
+    return TileWork(upper(vae), (rows, columns), plan.frame_lat)
 
 
 def _features(vae: nn.Module, latent_16THW: Tensor) -> Iterator[Tensor]:
@@ -156,34 +162,6 @@ def _features(vae: nn.Module, latent_16THW: Tensor) -> Iterator[Tensor]:
     for number in range(latent_16THW.shape[1]):
         x_TCHW = latent_16THW[:, number : number + 1].transpose(0, 1)
         yield run(layers, x_TCHW, past, first=number == 0)
-
-
-class _TileWork:
-    """One tile through the upper layers, chunk by chunk, with its past."""
-
-    def __init__(self, vae: nn.Module, tile: Tile, plan: TilePlan) -> None:
-        self._tile, self._layers, self._past = tile, upper(vae), Past()
-        known = describe(self._layers)
-        needed = [inputs(known, own, size) for own, size in zip(tile, plan.frame_lat, strict=True)]
-        self.slices = tuple(slice(*axis[0]) for axis in needed)  # of the features
-        self._keep = [
-            tuple(_kept(axis[i], axis[i + 1], layer.scale) for axis in needed)
-            for i, layer in enumerate(known)
-        ]
-
-    def block(self, number: int, x_TCHW: Tensor) -> Block:
-        """The tile's pixels of latent frame `number`; frames come in order."""
-        x_TCHW = x_TCHW.contiguous()  # the same bits in either order of work
-        for layer, keep in zip(self._layers, self._keep, strict=True):
-            x_TCHW = apply(layer, x_TCHW, self._past, first=number == 0)
-            x_TCHW = x_TCHW[(slice(None), slice(None), *keep)]
-        return Block(frames_px(number), self._tile, x_TCHW)
-
-
-def _kept(given: Span, needed: Span, scale: int) -> slice:
-    """The part of a layer's output that the next layer needs."""
-    start = given.start * scale
-    return slice(needed.start - start, needed.stop - start)
 
 
 class _Features(Scratch):

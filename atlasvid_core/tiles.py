@@ -1,9 +1,9 @@
-"""Where a frame is cut for decoding: tiles whose pixels are exactly those of the whole frame.
+"""Where a frame is cut for decoding or encoding: tiles that are exactly those of the whole frame.
 
-Each layer of the decoder's upper part is given the rows and columns that the tile's own pixels
-depend on, read off the module: 13 latents of halo at the first layer, one pixel at the last. What a
-tile computes twice therefore shrinks with every stage, and borders of the frame stay borders.
-Source: DESIGN section 6.
+Each layer between the middle block and the pixels is given the rows and columns that the tile's own
+part of the result depends on, read off the module: in the decoder 13 latents of halo at the first
+layer, one pixel at the last. What a tile computes twice therefore shrinks with every stage, and
+borders of the frame stay borders. Source: DESIGN section 6.
 
 Units: latents (_lat), bytes. Order of work: "frames" takes the tiles of one latent frame after
 another and remembers the past of every tile; "tiles" takes the frames of one tile after another and
@@ -16,7 +16,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
+
+from .causal import Past, apply, halves
 
 STRIDE_PX = 8  # pixels a latent, both ways
 MIN_SIDE_LAT = 8  # no tile chosen here is smaller
@@ -44,18 +46,25 @@ class Tile(NamedTuple):
 class Layer(NamedTuple):
     """What geometry and memory need to know of a layer."""
 
-    pad: int  # rows that its convolutions reach beyond a pixel, at their own size
-    scale: int  # 2: it doubles rows and columns
+    before: int  # rows that its convolutions reach back beyond a pixel, at their own size
+    after: int
+    up: int  # 2: it doubles rows and columns before it convolves
+    down: int  # 2: it keeps every other
     c_in: int
     c_out: int
-    frames: int  # of a chunk of one latent frame, at its input
+    frames: int  # of a chunk of one latent frame, at its input; decoder only
     doubles_time: bool
 
-    def before(self, out: Span, size_out: int) -> Span:
-        """The input rows that these output rows depend on."""
-        start = max(0, out.start - self.pad)
-        stop = min(size_out, out.stop + self.pad)
-        return Span(start // self.scale, -(-stop // self.scale))
+    def needed(self, out: Span, size: int) -> Span:
+        """The rows of its input, of `size`, that these rows of its output depend on."""
+        start = max(0, out.start * self.down - self.before)
+        stop = min(size * self.up, out.stop * self.down + self.after)
+        return Span(start // self.up, -(-stop // self.up))
+
+    def kept(self, given: Span, out: Span) -> slice:
+        """Where these rows of its output lie, if it was given those of its input."""
+        start = given.start * self.up // self.down
+        return slice(out.start - start, out.stop - start)
 
 
 @dataclass(frozen=True)
@@ -86,38 +95,77 @@ def upper(vae: nn.Module) -> list[nn.Module]:
     return [*vae.decoder.upsamples, vae.decoder.head]
 
 
+def lower(vae: nn.Module) -> list[nn.Module]:
+    """The encoder's layers below its middle block: those that work in tiles."""
+    return [vae.encoder.conv1, *vae.encoder.downsamples]
+
+
 def describe(layers: Sequence[nn.Module]) -> list[Layer]:
-    """The geometry of the decoder's upper layers, read off the modules."""
+    """The geometry of the decoder's upper or the encoder's lower layers, read off the modules."""
     found, frames = [], 1
     for layer in layers:
         if hasattr(layer, "to_qkv"):
             raise ValueError(
-                "This VAE has attention between its upsampling stages; only VAEs with attention "
-                "in the middle block alone (Wan2.1's) can be decoded in tiles."
+                "This VAE has attention between its resampling stages; only VAEs with attention "
+                "in the middle block alone (Wan2.1's) can work in tiles."
             )
+        up = down = 1
+        doubles_time = False
         convs = [m for m in layer.modules() if isinstance(m, nn.Conv2d | nn.Conv3d)]
-        time = hasattr(layer, "time_conv")
         if hasattr(layer, "residual"):
             convs = [m for m in layer.residual if isinstance(m, nn.Conv3d)]
-        widths = (layer.resample[1] if hasattr(layer, "resample") else convs[-1]).out_channels
-        pad = sum(m.kernel_size[-1] // 2 for m in convs)
-        scale = 2 if hasattr(layer, "resample") else 1
-        c_in = (layer.time_conv if time else convs[0]).in_channels
-        found.append(Layer(pad, scale, c_in, widths, frames, time))
-        frames *= 2 if time else 1
+        before = after = sum(m.kernel_size[-1] // 2 for m in convs)
+        if hasattr(layer, "resample"):
+            convs = [layer.resample[1]]
+            if halves(layer):
+                down, before, after = 2, 0, 1
+            else:
+                up, doubles_time = 2, hasattr(layer, "time_conv")
+        c_in = (layer.time_conv if doubles_time else convs[0]).in_channels
+        c_out = convs[-1].out_channels
+        found.append(Layer(before, after, up, down, c_in, c_out, frames, doubles_time))
+        frames *= 2 if doubles_time else 1
     return found
 
 
-def inputs(layers: Sequence[Layer], own: Span, size_lat: int) -> list[Span]:
-    """The rows of each layer's input that `own` latents' pixels depend on, then those pixels."""
-    scale = 1
+def inputs(layers: Sequence[Layer], own: Span, size: int) -> list[Span]:
+    """The rows of each layer's input that `own` rows of the last output depend on, then those.
+
+    `size`: rows of the first input.
+    """
+    sizes = [size]
     for layer in layers:
-        scale *= layer.scale
-    needed = [Span(own.start * scale, own.stop * scale)]
-    for layer in reversed(layers):
-        needed.append(layer.before(needed[-1], size_lat * scale))
-        scale //= layer.scale
-    return needed[::-1]
+        sizes.append(sizes[-1] * layer.up // layer.down)
+    found = [own]
+    for layer, rows in zip(reversed(layers), sizes[-2::-1], strict=True):
+        found.append(layer.needed(found[-1], rows))
+    return found[::-1]
+
+
+class TileWork:
+    """One tile through these layers, chunk by chunk, with its past.
+
+    `own` and `size` (of the first input) are rows, then columns.
+    """
+
+    def __init__(
+        self, layers: Sequence[nn.Module], own: tuple[Span, Span], size: tuple[int, int]
+    ) -> None:
+        self._layers, self._past = layers, Past()
+        known = describe(layers)
+        axes = [inputs(known, span, rows) for span, rows in zip(own, size, strict=True)]
+        self.slices = tuple(slice(*axis[0]) for axis in axes)  # of the first input
+        self._kept = [
+            tuple(layer.kept(axis[i], axis[i + 1]) for axis in axes)
+            for i, layer in enumerate(known)
+        ]
+
+    def chunk(self, x_TCHW: Tensor, first: bool) -> Tensor:
+        """`x_TCHW`: the first input cut to `slices`; chunks come in order."""
+        x_TCHW = x_TCHW.contiguous()  # the same bits in either order of work
+        for layer, kept in zip(self._layers, self._kept, strict=True):
+            x_TCHW = apply(layer, x_TCHW, self._past, first)[(slice(None), slice(None), *kept)]
+        return x_TCHW
 
 
 def plan_tiles(
@@ -171,7 +219,8 @@ def _cuts(layers: Sequence[Layer], size: int, side_lat: int) -> list[_Cut]:
         sides = {min(side_lat, size)}
     found = []
     for side in sorted(sides, reverse=True):
-        each = [[s.size for s in inputs(layers, own, size)] for own in spans(size, side)]
+        owns = [Span(*(STRIDE_PX * n for n in own)) for own in spans(size, side)]
+        each = [[s.size for s in inputs(layers, own, size)] for own in owns]
         found.append(_Cut(side, [max(rows) for rows in zip(*each)], [sum(r) for r in zip(*each)]))
     return found
 
@@ -193,12 +242,12 @@ def _elements(layers: Sequence[Layer], high: _Cut, wide: _Cut) -> tuple[int, int
 def _layer_elements(layer: Layer) -> tuple[int, int, int]:
     """(kept for the next chunk, multiply-adds, most live at once) for each pixel of the input."""
     t, c, d = layer.frames, layer.c_in, layer.c_out
-    if layer.scale == 2:
+    if layer.up == 2:
         after = 2 * t if layer.doubles_time else t
         held = after * c + 4 * after * (c + 2 * d)  # input, enlarged input, result and its copy
         kept = 2 * c if layer.doubles_time else 0
         return kept, 4 * after * 9 * c * d + (kept and t * 3 * 2 * c * c), held
-    if layer.pad == 1:  # the head
+    if layer.before == 1:  # the head
         return 2 * c, t * 27 * c * d, 3 * t * c + (t + 2) * c + 2 * t * d
     skip = 0 if c == d else t * d
     first = 2 * t * c + (t + 2) * c + 2 * t * d

@@ -54,7 +54,7 @@ def test_the_hosts_module_decodes_as_the_host_does(host):
 def test_a_tile_needs_13_latents_of_halo_and_no_less():
     """By the module's own geometry, and by what a pixel truly depends on."""
     vae = random_vae()
-    first = inputs(describe(upper(vae)), Span(14, 16), 30)[0]
+    first = inputs(describe(upper(vae)), Span(14 * 8, 16 * 8), 30)[0]
     assert first == Span(14 - 13, 16 + 13)
     middle = vae.decoder.upsamples[0]
     latent = torch.randn(1, 16, 1, 30, 1)
