@@ -184,6 +184,8 @@ def _claim(folder: Path, mark: str) -> None:
 
 
 def vae_encoder(config: Config, device: torch.device) -> EncodeVideo:
+    """A clip alone streams through the VAE, four frames at a time; several go through together."""
+    from ..encode import encode_frames
     from ..wan.io import load_vae
     from ..wan.latents import to_model_space
 
@@ -192,7 +194,11 @@ def vae_encoder(config: Config, device: torch.device) -> EncodeVideo:
 
     @torch.no_grad()
     def encode(video: Tensor) -> Tensor:
-        raw = vae.encode(video.to(device, dtype))
+        if len(video) == 1:
+            frames = (frame.to(device, dtype) for frame in video[0].permute(1, 2, 3, 0))
+            raw = encode_frames(vae, frames)
+        else:
+            raw = vae.encode(video.to(device, dtype))
         return to_model_space(raw.float()).cpu()
 
     return encode
