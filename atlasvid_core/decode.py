@@ -10,6 +10,7 @@ Shapes: B batch, C channels, T frames of a chunk, H, W rows and columns.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ from .scratch import Scratch
 from .tiles import STRIDE_PX, Span, Tile, TilePlan, TileWork, upper
 
 OnPart = Callable[[int, int], None]  # (done, total); may raise to cancel
-LEVELS = {8: 255, 10: 1023}  # bits a channel -> the largest value
+DTYPES = {8: torch.uint8, 10: torch.uint16}  # bits a channel -> what holds them
 
 
 class Block(NamedTuple):
@@ -58,19 +59,15 @@ def decode_frames(
 ) -> Tensor:
     """Raw latents [B, 16, t, h, w] -> frames [B, 4(t - 1) + 1, 8h, 8w, 3], about -1..1.
 
-    `on_part(done, total)` is called once a tile and latent frame and may raise to cancel. `folder`
-    takes the scratch file of plans that go tile by tile.
+    `on_part(done, total)` is called `parts` times a video and may raise to cancel. `folder` takes
+    the scratch file of plans that go tile by tile.
     """
     b, _, t, h, w = latent.shape
     plan = plan or whole_frames(latent)
     frames = latent.new_empty(b, frames_px(t), STRIDE_PX * h, STRIDE_PX * w, 3)
-    done, total = 0, b * parts(plan, t)
     for video, out in zip(latent, frames, strict=True):
-        for block in decode_blocks(vae, video, plan, folder):
+        for block in decode_blocks(vae, video, plan, folder, on_part):
             out[block.place] = block.pixels_T3HW.movedim(1, -1)
-            done += 1
-            if on_part is not None:
-                on_part(done, total)
     return frames
 
 
@@ -87,68 +84,73 @@ def decode_pixels(
     Memory is the plan's, however long the video: tile by tile, finished pixels are parked in
     `folder` at this depth until the last tile is done.
     """
-    t = latent_16THW.shape[1]
-    total, done = parts(plan, t), 0
+    blocks = decode_blocks(vae, latent_16THW, plan, folder, on_part)
     if plan.order == "frames":
-        chunk = None
-        for block in decode_blocks(vae, latent_16THW, plan, folder):
-            pixels = quantised(block.pixels_T3HW, bits)
-            if chunk is None:
-                chunk = pixels.new_empty(
-                    pixels.shape[0], *(STRIDE_PX * n for n in plan.frame_lat), 3
-                )
-            chunk[(slice(None), *block.place[1:])] = pixels
-            done += 1
-            if on_part is not None:
-                on_part(done, total)
-            if done % plan.count == 0:
-                yield chunk
-                chunk = None
+        for first in blocks:
+            size = (STRIDE_PX * n for n in plan.frame_lat)
+            whole = torch.empty(first.pixels_T3HW.shape[0], *size, 3, dtype=DTYPES[bits])
+            for block in chain([first], islice(blocks, plan.count - 1)):
+                whole[(slice(None), *block.place[1:])] = quantised(block.pixels_T3HW, bits)
+            yield whole
         return
-    with _Pixels(plan, frames_px(t), bits, folder) as parked:
-        for block in decode_blocks(vae, latent_16THW, plan, folder):
+    frames = frames_px(latent_16THW.shape[1])
+    with _Pixels(plan, frames, bits, folder) as parked:
+        for block in blocks:
             parked.put(block)
-            done += 1
-            if on_part is not None:
-                on_part(done, total)
-        for frame in range(frames_px(t)):
-            yield parked.frame(frame)
+        for number in range(frames):
+            yield parked.frame(number)
 
 
 def parts(plan: TilePlan, t_lat: int) -> int:
-    """How often a decode reports."""
-    return plan.count * t_lat
+    """How often a decode reports: once a tile and latent frame, and once a whole frame before."""
+    return (plan.count + (plan.order == "tiles")) * t_lat
 
 
 def quantised(pixels_T3HW: Tensor, bits: int) -> Tensor:
     """About -1..1 -> integers [T, H, W, 3] on the CPU, rounded to the nearest."""
-    top = LEVELS[bits]
+    top = 2**bits - 1
     levels = pixels_T3HW.float().add(1).mul_(top / 2).round_().clamp_(0, top)
-    return levels.to(torch.uint8 if bits == 8 else torch.uint16).movedim(1, -1).cpu().contiguous()
+    return levels.to(DTYPES[bits]).movedim(1, -1).cpu().contiguous()
 
 
 def decode_blocks(
-    vae: nn.Module, latent_16THW: Tensor, plan: TilePlan, folder: Path | str | None
+    vae: nn.Module,
+    latent_16THW: Tensor,
+    plan: TilePlan,
+    folder: Path | str | None,
+    on_part: OnPart | None = None,
 ) -> Iterator[Block]:
     """The video's tiles in the plan's order: all of a latent frame, or all frames of a tile."""
+    done, t = 0, latent_16THW.shape[1]
+
+    def report() -> None:
+        nonlocal done
+        done += 1
+        if on_part is not None:
+            on_part(done, parts(plan, t))
+
+    def block(number: int, tile: Tile, part_TCHW: Tensor) -> Block:
+        pixels = works[tile].chunk(part_TCHW, first=number == 0)
+        report()
+        return Block(frames_px(number), tile, pixels)
+
     if plan.order == "frames":
         works = {tile: _work(vae, tile, plan) for tile in plan.tiles()}
         for number, x_TCHW in enumerate(_features(vae, latent_16THW)):
             for tile, work in works.items():
-                part_TCHW = x_TCHW[(slice(None), slice(None), *work.slices)]
-                yield Block(frames_px(number), tile, work.chunk(part_TCHW, first=number == 0))
+                yield block(number, tile, x_TCHW[(slice(None), slice(None), *work.slices)])
         return
     if folder is None:
         raise ValueError("A plan that goes tile by tile needs a folder for its scratch file.")
-    t = latent_16THW.shape[1]
     with _Features(vae, plan, t, latent_16THW.dtype, folder) as features:
         for number, x_TCHW in enumerate(_features(vae, latent_16THW)):
             features.put(number, x_TCHW)
+            report()
         for tile in plan.tiles():
-            work = _work(vae, tile, plan)
+            works = {tile: _work(vae, tile, plan)}  # the last tile's past is let go of
             for number in range(t):
-                part_TCHW = features.get(number, *work.slices).to(latent_16THW.device)
-                yield Block(frames_px(number), tile, work.chunk(part_TCHW, first=number == 0))
+                part_TCHW = features.get(number, *works[tile].slices).to(latent_16THW.device)
+                yield block(number, tile, part_TCHW)
 
 
 def _work(vae: nn.Module, tile: Tile, plan: TilePlan) -> TileWork:
@@ -187,7 +189,7 @@ class _Pixels(Scratch):
 
     def __init__(self, plan: TilePlan, frames: int, bits: int, folder) -> None:
         self._bits, self._tiles = bits, list(plan.tiles())
-        self._dtype = torch.uint8 if bits == 8 else torch.uint16
+        self._dtype = DTYPES[bits]
         self._size = tuple(STRIDE_PX * n for n in plan.frame_lat)
         self._starts, end = {}, 0
         for tile in self._tiles:

@@ -1,0 +1,123 @@
+"""PyAV reads back what was asked for: codec, pixel format, rate, frames, colour; FFV1 is exact."""
+
+from fractions import Fraction
+
+import av
+import pytest
+import torch
+
+from atlasvid_core.video_file import CODECS, VideoFormat, copy_video, luma_chroma, write_video
+
+READ_AS = {"h264": "h264", "h265": "hevc", "av1": "av1", "prores": "prores", "ffv1": "ffv1"}
+ASKED = [(codec, bits) for codec, c in CODECS.items() for bits in c.pixels]
+
+
+def ramps(frames, bits, size=(72, 104)):
+    """Smooth colours that move, as integers."""
+    y, x = torch.meshgrid(*(torch.linspace(0, 1, n) for n in size), indexing="ij")
+    t = torch.arange(frames).view(-1, 1, 1) / frames
+    rgb = torch.stack(torch.broadcast_tensors(x, y, (x + t) / 2), dim=-1)
+    return (rgb * (2**bits - 1)).round().to(torch.uint8 if bits == 8 else torch.uint16)
+
+
+def skip_without(codec):
+    if CODECS[codec].encoder not in av.codecs_available:
+        pytest.skip(f"this PyAV has no {CODECS[codec].encoder}")
+
+
+@pytest.mark.parametrize("codec, bits", ASKED)
+def test_read_back_as_asked(codec, bits, tmp_path):
+    skip_without(codec)
+    form = VideoFormat(codec, bits, fps=23.976)
+    path, given = tmp_path / f"video{form.suffix}", ramps(7, bits)
+    write_video(path, given.split([1, 4, 2]), form)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    with av.open(str(path)) as file:
+        stream = file.streams.video[0]
+        assert stream.codec_context.codec.canonical_name == READ_AS[codec]
+        assert (stream.width, stream.height, stream.pix_fmt) == (104, 72, form.pixels)
+        assert abs(stream.average_rate - Fraction(24000, 1001)) < Fraction(1, 1000)
+        frames = list(file.decode(video=0))
+    rgb = codec == "ffv1"
+    assert len(frames) == 7
+    for frame in frames:
+        tags = (frame.colorspace, frame.color_range, frame.color_primaries, frame.color_trc)
+        assert tuple(map(int, tags)) == ((0, 2) if rgb else (1, 1)) + (1, 1)
+    seen = torch.stack(
+        [torch.from_numpy(f.to_ndarray(format="rgb48le").astype("int32")) for f in frames]
+    )
+    error = (seen / 65535 - given.to(torch.int32) / (2**bits - 1)).abs()
+    assert error.mean() < 0.02
+
+
+@pytest.mark.parametrize("bits", [8, 10])
+def test_ffv1_is_exact(bits, tmp_path):
+    given = torch.randint(0, 2**bits, (3, 48, 56, 3), dtype=torch.int32)
+    given = given.to(torch.uint8 if bits == 8 else torch.uint16)
+    write_video(tmp_path / "v.mkv", [given], VideoFormat("ffv1", bits))
+    with av.open(str(tmp_path / "v.mkv")) as file:
+        form = "rgb24" if bits == 8 else "gbrp10le"
+        seen = [torch.from_numpy(f.to_ndarray(format=form)) for f in file.decode(video=0)]
+    assert torch.equal(torch.stack(seen), given)
+
+
+@pytest.mark.parametrize("bits", [8, 10])
+def test_colours_are_those_of_bt709(bits):
+    """Grey, and the bars of ITU-R BT.709 in limited range (8 bits, values of the standard)."""
+    bars = {
+        (255, 255, 255): (235, 128, 128), (0, 0, 0): (16, 128, 128), (255, 0, 0): (63, 102, 240),
+        (0, 255, 0): (173, 42, 26), (0, 0, 255): (32, 240, 118),
+    }  # fmt: skip
+    for rgb, ycc in bars.items():
+        top = 2**bits - 1
+        flat = (torch.tensor(rgb).double() / 255 * top).round()
+        flat = flat.to(torch.uint8 if bits == 8 else torch.uint16).expand(4, 6, 3)
+        for halve_rows in (True, False):
+            y, cb, cr = luma_chroma(flat, bits, halve_rows)
+            assert y.shape == (4, 6) and cb.shape == cr.shape == (2 if halve_rows else 4, 3)
+            for plane, value in zip((y, cb, cr), ycc):
+                values = plane.float() / 2 ** (bits - 8)
+                assert values.min() == values.max() and abs(values.max() - value) <= 0.51
+
+
+def test_the_file_a_player_shows_is_the_one_given(tmp_path):
+    """FFmpeg's own conversion back to RGB, by the tags, finds the colours again."""
+    given = torch.tensor([200, 40, 90], dtype=torch.uint8).expand(2, 64, 64, 3)
+    write_video(tmp_path / "v.mp4", [given], VideoFormat("h264", crf=4))
+    with av.open(str(tmp_path / "v.mp4")) as file:
+        for frame in file.decode(video=0):
+            seen = torch.from_numpy(frame.to_ndarray(format="rgb24"))
+            assert (seen.int() - given[0].int()).abs().max() <= 3
+
+
+def test_a_half_file_has_no_final_name(tmp_path):
+    def chunks():
+        yield ramps(1, 8)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_video(tmp_path / "v.mp4", chunks(), VideoFormat())
+    with pytest.raises(ValueError, match="without frames"):
+        write_video(tmp_path / "v.mp4", [], VideoFormat())
+    assert not list(tmp_path.iterdir())
+
+
+def test_copied_without_decoding(tmp_path):
+    write_video(tmp_path / "v.mov", [ramps(5, 10)], VideoFormat("prores", 10))
+    copy_video(tmp_path / "v.mov", tmp_path / "w.mp4", "mov", {"prompt": "{}"})
+    with av.open(str(tmp_path / "w.mp4")) as file:
+        assert file.metadata["prompt"] == "{}"
+        assert file.streams.video[0].codec_context.name == "prores"
+        assert len(list(file.decode(video=0))) == 5
+
+
+def test_refused(monkeypatch):
+    with pytest.raises(ValueError, match="prores holds 10 bits a channel, not 8. Set bits to 10"):
+        VideoFormat("prores", 8)
+    with pytest.raises(ValueError, match="'vp9' is not known; choose one of"):
+        VideoFormat("vp9")
+    with pytest.raises(ValueError, match="fps is 0; it must be 1 to 240"):
+        VideoFormat(fps=0)
+    monkeypatch.setattr("av.codecs_available", {"libx264"})
+    with pytest.raises(ValueError, match="no encoder for av1 .libsvtav1.; it has those for h264"):
+        VideoFormat("av1")
