@@ -49,7 +49,7 @@ CODECS = {
         "prores_ks", "mov", ".mov", {10: "yuv422p10le"}, {"profile": "hq"}, rated=False
     ),
     "ffv1": Codec(
-        "ffv1", "matroska", ".mkv", {8: "bgr0", 10: "gbrp10le"}, {"level": "3"}, rated=False
+        "ffv1", "mp4", ".mp4", {8: "bgr0", 10: "gbrp10le"}, {"level": "3"}, rated=False
     ),
 }  # fmt: skip
 

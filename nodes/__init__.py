@@ -1,6 +1,6 @@
 """ComfyUI nodes: a V3 schema and a few lines each. Only `host` touches ComfyUI's internals."""
 
-from . import decode, guide, patch, plan, prompt, proxy, sampler
+from . import decode, decode_video, guide, patch, plan, prompt, proxy, sampler
 
 NODES = (
     plan.VideoPlanNode,
@@ -9,5 +9,6 @@ NODES = (
     patch.LocalityPreservingPatch,
     sampler.DetailJointSampler,
     decode.TiledVAEDecode,
+    decode_video.TiledVAEDecodeToVideo,
     prompt.TinyPrompt,
 )

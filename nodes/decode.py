@@ -1,15 +1,21 @@
-"""TiledVAEDecode: latents to frames, the VAE's memory of earlier frames carried along."""
+"""TiledVAEDecode: latents to frames in memory, exactly, in tiles that fit."""
 
 from __future__ import annotations
 
 import torch
 from comfy_api.latest import io
 
-from ..atlasvid_core.decode import decode_frames
+from ..atlasvid_core.decode import decode_blocks, frames_px, parts
+from ..atlasvid_core.tiles import STRIDE_PX
 from . import host, refuse
 from .sockets import CATEGORY, search
 
 NODE = "TiledVAEDecode"
+TILE = io.Int.Input(
+    "tile", default=0, min=0, max=8192, step=16,
+    tooltip="Side of a tile in pixels. 0: chosen from free memory. The result is the same with "
+    "any; smaller tiles need less memory and more time.",
+)  # fmt: skip
 
 
 class TiledVAEDecode(io.ComfyNode):
@@ -20,29 +26,27 @@ class TiledVAEDecode(io.ComfyNode):
             display_name=NODE,
             category=CATEGORY,
             **search("vae decode tiled", "wan vae"),
-            description="Decodes a video one latent frame at a time, exactly as the whole video "
-            "at once would be: no flashes between tiles of time, memory that does not grow with "
-            "the number of frames.",
+            description="Decodes a video exactly as the whole of it at once would be, one latent "
+            "frame and one tile at a time: no flashes between tiles of time, no seams in space. "
+            "The images lie in memory; for long or large videos use TiledVAEDecodeToVideo.",
             inputs=[
                 io.Vae.Input("vae", tooltip="The Wan2.1 VAE."),
                 io.Latent.Input("samples", tooltip="From DetailJointSampler."),
-                io.Int.Input(
-                    "tile", default=0, min=0, max=4096, step=16,
-                    tooltip="Side of a tile in pixels. 0: whole frames, the only way so far.",
-                ),
-                io.Int.Input(
-                    "overlap", default=96, min=0, max=1024, step=8,
-                    tooltip="Pixels that tiles share. Unused with whole frames.",
-                ),
+                TILE,
             ],
             outputs=[io.Image.Output("images", display_name="images", tooltip="The frames.")],
-        )  # fmt: skip
+        )
 
     @classmethod
     @torch.no_grad()
-    def execute(cls, vae, samples, tile, overlap) -> io.NodeOutput:
+    def execute(cls, vae, samples, tile) -> io.NodeOutput:
         refuse.check_tile(tile, NODE)
-        refuse.check_latent(samples["samples"], "The latent to decode")
-        module, latent = host.load_vae(vae, samples["samples"], NODE)
-        frames = decode_frames(module, latent, host.progress_bar(latent.shape[2]))
-        return io.NodeOutput(host.to_image(vae, frames))
+        t, h, w = refuse.check_latent(samples["samples"], "The latent to decode")
+        shape = (frames_px(t), STRIDE_PX * h, STRIDE_PX * w, 3)
+        refuse.check_image_room(shape, host.free_image_bytes(vae), NODE)
+        module, latent, plan = host.load_vae(vae, samples["samples"], NODE, tile)
+        images = host.empty_image(vae, shape)
+        progress = host.progress_bar(parts(plan, t))
+        for block in decode_blocks(module, latent[0], plan, host.video_folder(), progress):
+            images[block.place] = host.to_image(vae, block.pixels_T3HW)
+        return io.NodeOutput(images)

@@ -24,12 +24,14 @@ import torch
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor, nn
 
+from ..atlasvid_core.tiles import STRIDE_PX, TilePlan, plan_tiles
 from . import loras, refuse
 from .detail import Detail
 
 KEY = "atlasvid"
 SAMPLERS = comfy.samplers.KSampler.SAMPLERS
 SCHEDULERS = comfy.samplers.KSampler.SCHEDULERS
+CPU_DECODE_BYTES = 2**29  # small tiles are as quick there, and leave memory to others
 TINY_FILES = Path(__file__).parent.parent / "atlasvid_core" / "tiny" / "files"
 
 
@@ -223,14 +225,38 @@ def load_vae(vae, samples: Tensor, node: str) -> tuple[nn.Module, Tensor]:
             "Wan2.1 VAE only (16 channels, causal in time). Load wan_2.1_vae.safetensors with the "
             "Load VAE node."
         )
-    needed = vae.memory_used_decode(samples.shape, vae.vae_dtype)
-    management.load_models_gpu([vae.patcher], memory_required=needed)
-    return module, samples.to(vae.device, vae.vae_dtype)
+    wanted = min(
+        vae.memory_used_decode(samples.shape, vae.vae_dtype),
+        management.get_total_memory(vae.device) // 2,
+    )
+    management.load_models_gpu([vae.patcher], memory_required=wanted)
+    free = management.get_free_memory(vae.device)
+    budget = min(free // 2, CPU_DECODE_BYTES) if vae.device.type == "cpu" else int(0.8 * free)
+    size_lat = (samples.shape[-2], samples.shape[-1])
+    plan = plan_tiles(module, size_lat, budget, vae.vae_dtype.itemsize, tile_px // STRIDE_PX)
+    refuse.check_decode_room(plan.peak_bytes, free, tile_px, node)
+    return module, samples.to(vae.device, vae.vae_dtype), plan
 
 
-def to_image(vae, frames: Tensor) -> Tensor:
-    """Decoded frames [1, T, H, W, 3] in -1..1 -> IMAGE [T, H, W, 3] in 0..1."""
-    return vae.process_output(frames.to(vae.output_device).float()).flatten(0, 1)
+def free_image_bytes(vae) -> int:
+    """What an IMAGE of this VAE may take where it will lie."""
+    return management.get_free_memory(vae.output_device)
+
+
+def empty_image(vae, shape: tuple[int, ...]) -> Tensor:
+    return torch.empty(shape, device=vae.output_device)
+
+
+def to_image(vae, pixels_T3HW: Tensor) -> Tensor:
+    """Decoded pixels in -1..1 -> IMAGE [T, H, W, 3] in 0..1."""
+    return vae.process_output(pixels_T3HW.to(vae.output_device).float()).movedim(1, -1)
+
+
+def video_folder() -> Path:
+    """ComfyUI's temp folder: scratch files, and videos that a node downstream saves."""
+    folder = Path(folder_paths.get_temp_directory())
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 # LoRA files

@@ -6,6 +6,7 @@ and what to do.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from ..atlasvid_core.guide import Guide
 from ..atlasvid_core.plan import VideoPlan
 from ..atlasvid_core.units import LATENT_CHANNELS, Grid
 
+MIN_TILE_PX = 64
 IN_CHANNELS = {16: "text to video", 36: "image to video"}
 USE_WAN = (
     "Load a Wan2.1 (or Wan2.2 14B) text-to-video or image-to-video file with the Load Diffusion "
@@ -200,12 +202,41 @@ def check_guide(guide: Guide, plan: VideoPlan, facts: ModelFacts) -> None:
 
 
 def check_tile(tile_px: int, node: str) -> None:
-    if tile_px != 0:
+    if tile_px != 0 and (tile_px < MIN_TILE_PX or tile_px % 8):
         raise ValueError(
-            f"{node}: tile is {tile_px}; only 0 (whole frames, one latent frame at a time) is "
-            "possible so far. Set it to 0, or use VAE Decode (Tiled) if a frame does not fit "
-            "into memory."
+            f"{node}: tile is {tile_px}; it must be 0 (chosen from free memory), or a multiple of "
+            f"8 pixels from {MIN_TILE_PX} on."
         )
+
+
+def check_decode_room(needed: int, free: int, tile_px: int, node: str) -> None:
+    """Bytes that the chosen tiles need while they are decoded."""
+    if needed > free:
+        way = (
+            "Set tile to 0, which finds the largest that fits"
+            if tile_px
+            else "Even its smallest tiles do not fit. Close other programs, or make a smaller video"
+        )
+        raise ValueError(
+            f"{node}: decoding needs {_gb(needed)}, {_gb(free)} are free on the VAE's device. "
+            f"{way}."
+        )
+
+
+def check_image_room(shape: Sequence[int], free: int, node: str) -> None:
+    """An IMAGE [frames, height, width, 3] in float32."""
+    needed = 4 * math.prod(shape)
+    if needed > free:
+        frames, height, width = shape[:3]
+        raise ValueError(
+            f"{node}: {frames} frames of {width} x {height} are an IMAGE of {_gb(needed)}, "
+            f"{_gb(free)} of memory are free. Use TiledVAEDecodeToVideo, which writes the frames "
+            "to a file as they come."
+        )
+
+
+def _gb(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.2f} GB"
 
 
 def check_unpatched(detail: Any | None, node: str) -> None:

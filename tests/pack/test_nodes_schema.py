@@ -17,7 +17,8 @@ INPUTS = {
     "AtlasVidDetailJointSampler": [
         "model", "plan", "positive", *SAMPLER, "start", "denoise", "negative", "proxy",
     ],
-    "AtlasVidTiledVAEDecode": ["vae", "samples", "tile", "overlap"],
+    "AtlasVidTiledVAEDecode": ["vae", "samples", "tile"],
+    "AtlasVidTiledVAEDecodeToVideo": ["vae", "samples", "fps", "codec", "bits", "crf", "tile"],
     "AtlasVidTinyPrompt": ["text", "view"],
 }  # fmt: skip
 
