@@ -46,6 +46,14 @@ class Guide:
         return self.axes.grid
 
     @property
+    def layers(self) -> int:
+        return len(self.keys)
+
+    @property
+    def heads(self) -> int:
+        return self.keys[0].shape[2]
+
+    @property
     def bytes(self) -> int:
         return sum(x.numel() * x.element_size() for x in (*self.keys, *self.values))
 

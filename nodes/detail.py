@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from ..atlasvid_core.attention.layout import CubeLayout
 from ..atlasvid_core.budget import Activations, ChunkPlan, peak_bytes, resolve
-from ..atlasvid_core.guide import Guide
 from ..atlasvid_core.joint import detail_forward
 from ..atlasvid_core.plan import VideoPlan
 from ..atlasvid_core.units import Grid, tok_from_lat
 from . import refuse
+from .kept_guide import KeptGuide
 from .resident import resident
 
 NODE = "LocalityPreservingPatch"
@@ -27,7 +27,7 @@ class Detail:
     """Local, guided attention for `plan`; `cast` and `on_part` are the host's."""
 
     plan: VideoPlan
-    guide: Guide | None
+    guide: KeptGuide | None
     backend: str
     cast: Callable[[Tensor, Tensor], Tensor]
     on_part: Callable[..., None]
@@ -51,9 +51,10 @@ class Detail:
         refuse.check_transformer_options(transformer_options or {}, NODE)
         refuse.check_forward_inputs({"time_dim_concat": time_dim_concat, **others}, NODE)
         refuse.check_target(Grid(*x.shape[2:]), self.plan, "The latent to denoise")
+        guide = None if self.guide is None else self.guide.get()
         return detail_forward(
             network, x, timestep, context, clip_fea,
-            cube_tok=self.plan.cube_tok, reach=self.plan.reach, guide=self.guide,
+            cube_tok=self.plan.cube_tok, reach=self.plan.reach, guide=guide,
             backend=self.backend, cast=self.cast, resident=resident, progress=self.on_part,
             chunks=self.chunks,
         )  # fmt: skip
@@ -64,6 +65,16 @@ class Detail:
         refuse.check_conditions(conds, NODE)
         lat = refuse.check_shape(noise_shape, "The latent to denoise")
         refuse.check_target(lat, self.plan, "The latent to denoise")
+
+    def begin(self) -> None:
+        """Before the model is loaded for sampling: the guide needs its own branch loaded."""
+        if self.guide is not None:
+            self.guide.get()
+
+    def end(self) -> None:
+        """After sampling, however it ended: the guide's gigabytes are not for the next job."""
+        if self.guide is not None:
+            self.guide.release()
 
     def live_shape(self, noise_shape, bytes_of: Callable[[list[int]], float]) -> list[int]:
         """A latent as wide and high for which the host reserves what the detail branch needs.
@@ -76,7 +87,7 @@ class Detail:
 
 
 def cut_for(
-    plan: VideoPlan, guide: Guide | None, facts: refuse.ModelFacts, budget_bytes: int
+    plan: VideoPlan, guide: KeptGuide | None, facts: refuse.ModelFacts, budget_bytes: int
 ) -> tuple[ChunkPlan, Activations]:
     """The chunk plan of a job within a budget, and the sizes that it was made for."""
     proxies = 0 if guide is None else guide.proxy_tok.count

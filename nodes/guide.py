@@ -10,6 +10,7 @@ from ..atlasvid_core.rope import proxy_axes
 from ..atlasvid_core.units import tok_from_lat
 from . import host, refuse
 from .enlarge import TIME_SCALE
+from .kept_guide import DTYPES, KeptGuide, in_memory, on_disk
 from .sockets import CATEGORY, HIDDEN, PLAN_TIP, Guide, Plan, search
 
 NODE = "ScaledRoPEAligner"
@@ -36,24 +37,43 @@ class ScaledRoPEAligner(io.ComfyNode):
                     "proxy", tooltip="From SemanticProxyGenerator, or any video's latent."
                 ),
                 Plan.Input("plan", tooltip=PLAN_TIP),
+                io.Combo.Input(
+                    "dtype", options=list(DTYPES), default="auto", optional=True,
+                    tooltip="Of the kept keys and values. auto: the one the model computes in.",
+                ),
+                io.Combo.Input(
+                    "store", options=["memory", "disk"], default="memory", optional=True,
+                    tooltip="Where they wait: host memory, or a file in ComfyUI's temp folder that "
+                    "is read piece by piece.",
+                ),
             ],
             outputs=[
-                Guide.Output("guide", display_name="guide", tooltip="For LocalityPreservingPatch.")
+                Guide.Output("guide", display_name="guide", tooltip="For LocalityPreservingPatch."),
+                io.String.Output(
+                    "summary", display_name="summary", tooltip="Its tokens, type, size and place."
+                ),
             ],
             hidden=HIDDEN,
-        )
+        )  # fmt: skip
 
     @classmethod
-    @torch.no_grad()
-    def execute(cls, model, proxy, plan) -> io.NodeOutput:
+    def execute(cls, model, proxy, plan, dtype="auto", store="memory") -> io.NodeOutput:
         facts = host.check_model(model, NODE, cls.hidden)
         lat = refuse.check_latent(proxy["samples"], "The proxy")
         tok = tok_from_lat(lat)
         refuse.check_proxy(tok, plan)
         axes = proxy_axes(tok, plan.target_tok, plan.alignment, proxy.get(TIME_SCALE))
-        network = host.load_network(model, proxy["samples"].shape)
-        guide = make_guide(
-            network, host.network_input(model, proxy["samples"]), axes, plan.target_tok,
-            cast=host.cast, progress=host.progress_bar(facts.layers),
-        )  # fmt: skip
-        return io.NodeOutput(guide)
+        keep = in_memory(DTYPES[dtype])
+        if store == "disk":
+            keep = on_disk(host.temporary_folder(), DTYPES[dtype])
+
+        @torch.no_grad()
+        def make():
+            network = host.load_network(model, proxy["samples"].shape)
+            return make_guide(
+                network, host.network_input(model, proxy["samples"]), axes, plan.target_tok,
+                cast=host.cast, progress=host.progress_bar(facts.layers), keep=keep,
+            )  # fmt: skip
+
+        guide = KeptGuide(make, "in host memory" if store == "memory" else "on disk")
+        return io.NodeOutput(guide, guide.summary())

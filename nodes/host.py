@@ -133,6 +133,10 @@ def empty_latent(shape) -> Tensor:
     return torch.zeros(shape, device=management.intermediate_device())
 
 
+def temporary_folder() -> Path:
+    return Path(folder_paths.get_temp_directory())
+
+
 def stop_if_cancelled(*_: object) -> None:
     management.throw_exception_if_processing_interrupted()
 
@@ -158,7 +162,7 @@ def patch(model, detail: Detail):
     for place, wrapper in (
         (WrappersMP.DIFFUSION_MODEL, _forward_wrapper(detail)),
         (WrappersMP.PREPARE_SAMPLING, _prepare_wrapper(detail)),
-        (WrappersMP.OUTER_SAMPLE, _latent_wrapper(detail)),
+        (WrappersMP.OUTER_SAMPLE, _job_wrapper(detail)),
     ):
         clone.add_wrapper_with_key(place, KEY, wrapper)
     return clone
@@ -188,10 +192,14 @@ def _prepare_wrapper(detail: Detail):
     return wrapper
 
 
-def _latent_wrapper(detail: Detail):
+def _job_wrapper(detail: Detail):
     def wrapper(executor, noise, latent_image, *args, **kwargs):
         refuse.check_finite(latent_image, "The latent to denoise")
-        return executor(noise, latent_image, *args, **kwargs)
+        try:
+            detail.begin()
+            return executor(noise, latent_image, *args, **kwargs)
+        finally:
+            detail.end()
 
     return wrapper
 
@@ -216,8 +224,10 @@ def sample(
 # VAE
 
 
-def load_vae(vae, samples: Tensor, node: str) -> tuple[nn.Module, Tensor]:
-    """The Wan VAE's module, loaded, and `samples` where and as it takes them."""
+def load_vae(
+    vae, samples: Tensor, node: str, tile_px: int = 0
+) -> tuple[nn.Module, Tensor, TilePlan]:
+    """The Wan VAE's module, loaded; `samples` where and as it takes them; how to cut the decode."""
     module = vae.first_stage_model
     if not isinstance(module, comfy.ldm.wan.vae.WanVAE):
         raise ValueError(

@@ -54,6 +54,7 @@ class LocalityPreservingPatch(io.ComfyNode):
                 ),
                 io.String.Output(
                     "summary",
+                    display_name="summary",
                     tooltip="How the work is cut to fit: slabs, chunks, where the hidden state is.",
                 ),
             ],

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..atlasvid_core.guide import Guide
 from ..atlasvid_core.plan import VideoPlan
 from ..atlasvid_core.units import LATENT_CHANNELS, Grid
+from .kept_guide import KeptGuide
 
 MIN_TILE_PX = 64
 IN_CHANNELS = {16: "text to video", 36: "image to video"}
@@ -185,14 +185,14 @@ def check_proxy(proxy_tok: Grid, plan: VideoPlan) -> None:
         )
 
 
-def check_guide(guide: Guide, plan: VideoPlan, facts: ModelFacts) -> None:
+def check_guide(guide: KeptGuide, plan: VideoPlan, facts: ModelFacts) -> None:
     if guide.target_tok != plan.target_tok:
         raise ValueError(
             f"The guide was aligned for a target of {_size(guide.target_tok)} tokens, this plan's "
             f"target has {_size(plan.target_tok)}. Feed ScaledRoPEAligner and "
             "LocalityPreservingPatch from the same VideoPlan."
         )
-    layers, heads = len(guide.keys), guide.keys[0].shape[2]
+    layers, heads = guide.layers, guide.heads
     if (layers, heads) != (facts.layers, facts.heads):
         raise ValueError(
             f"The guide comes from a model of {layers} layers with {heads} heads, this model has "

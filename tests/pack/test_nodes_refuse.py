@@ -121,12 +121,12 @@ def test_sizes_that_do_not_fit_the_plan(refuse, plan):
 
 def test_guides_that_do_not_fit(refuse, plan):
     facts = refuse.ModelFacts(**WAN, layers=2, heads=1)
-    keys = (torch.zeros(1, 4, 1, 128),) * 2
-    refuse.check_guide(SimpleNamespace(target_tok=plan.target_tok, keys=keys), plan, facts)
-    other = SimpleNamespace(target_tok=(5, 4, 7), keys=keys)
+    fits = {"target_tok": plan.target_tok, "layers": 2, "heads": 1}
+    refuse.check_guide(SimpleNamespace(**fits), plan, facts)
+    other = SimpleNamespace(**(fits | {"target_tok": (5, 4, 7)}))
     with pytest.raises(ValueError, match="same VideoPlan"):
         refuse.check_guide(other, plan, facts)
-    other = SimpleNamespace(target_tok=plan.target_tok, keys=keys[:1])
+    other = SimpleNamespace(**(fits | {"layers": 1}))
     with pytest.raises(ValueError, match="1 layers with 1 heads.*2 layers with 1.*same base"):
         refuse.check_guide(other, plan, facts)
 

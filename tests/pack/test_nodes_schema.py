@@ -12,7 +12,7 @@ INPUTS = {
         "cube_t", "cube_h", "cube_w", "reach", "alignment",
     ],
     "AtlasVidSemanticProxyGenerator": ["model", "positive", "negative", "plan", *SAMPLER],
-    "AtlasVidScaledRoPEAligner": ["model", "proxy", "plan"],
+    "AtlasVidScaledRoPEAligner": ["model", "proxy", "plan", "dtype", "store"],
     "AtlasVidLocalityPreservingPatch": ["model", "plan", "guide", "backend", "memory_budget"],
     "AtlasVidDetailJointSampler": [
         "model", "plan", "positive", *SAMPLER, "start", "denoise", "negative", "proxy",

@@ -1,0 +1,93 @@
+"""The guide of a job: made when first asked for, kept as the user wishes, gone after sampling.
+
+Keys and values of a large proxy take gigabytes, and the host keeps what a node returns for as long
+as its workflow stays the same. So the GUIDE socket carries what it takes to make a guide; the
+tensors live from ScaledRoPEAligner to the end of sampling, and are made anew for another job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
+
+import torch
+from torch import Tensor
+
+from ..atlasvid_core.guide import Guide
+from ..atlasvid_core.units import Grid
+
+GIB = 2**30
+DTYPES = {
+    "auto": None, "bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32
+}  # fmt: skip
+
+
+class KeptGuide:
+    """A guide or the means to make it again; its sizes are known either way."""
+
+    def __init__(self, make: Callable[[], Guide], where: str) -> None:
+        self._make = make
+        self._guide: Guide | None = make()
+        self.target_tok: Grid = self._guide.target_tok
+        self.proxy_tok: Grid = self._guide.proxy_tok
+        self.layers: int = self._guide.layers
+        self.heads: int = self._guide.heads
+        self.bytes: int = self._guide.bytes
+        self.dtype: torch.dtype = self._guide.keys[0].dtype
+        self.where = where
+
+    @property
+    def held(self) -> bool:
+        return self._guide is not None
+
+    def get(self) -> Guide:
+        """The guide; made anew, which takes as long as a step of stage 1, if it was let go."""
+        if self._guide is None:
+            self._guide = self._make()
+        return self._guide
+
+    def release(self) -> None:
+        """Let go of the tensors: memory, or the files they are mapped from, becomes free."""
+        self._guide = None
+
+    def summary(self) -> str:
+        t, h, w = self.proxy_tok
+        dtype = str(self.dtype).removeprefix("torch.")
+        return (
+            f"Guide: {self.layers} layers of {self.proxy_tok.count:,} proxy tokens ({t} x {h} x "
+            f"{w}) in {dtype}: {self.bytes / GIB:.2f} GB {self.where}, until sampling ends"
+        )
+
+
+def in_memory(dtype: torch.dtype | None) -> Callable[[Tensor], Tensor]:
+    """What becomes of each K and V: a copy in host memory, in `dtype` (None: as computed)."""
+    return lambda part: part.to("cpu", dtype or part.dtype)
+
+
+def on_disk(folder: Path, dtype: torch.dtype | None) -> Callable[[Tensor], Tensor]:
+    """The same in a memory-mapped file of its own in `folder`, which nobody else sees.
+
+    The system reads what a slab needs and may drop it again. A file has no name any more where the
+    system lets an open file be removed; elsewhere it goes with the host's temporary files.
+    """
+
+    def keep(part: Tensor) -> Tensor:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"atlasvid_guide_{uuid4().hex}"
+        kind = dtype or part.dtype
+        try:
+            mapped = torch.from_file(str(path), shared=True, size=part.numel(), dtype=kind)
+            mapped = mapped.view(part.shape).copy_(part)
+        except (OSError, RuntimeError) as error:
+            raise RuntimeError(
+                f"ScaledRoPEAligner could not keep {part.numel() * kind.itemsize / GIB:.2f} GB of "
+                f"the guide in {folder}: {error}. Free some space there, or set `store` to memory."
+            ) from error
+        finally:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+        return mapped
+
+    return keep
