@@ -35,7 +35,7 @@ def encode_frames(
         latents.append(latent_1CHW)
         if on_latent is not None:
             on_latent(len(latents))
-    return torch.cat(latents).transpose(0, 1)[None]
+    return torch.stack(latents, dim=2).contiguous()
 
 
 def encode_chunks(

@@ -21,7 +21,7 @@ def whole(vae, frames):
 def test_tiles_equal_the_whole_in_double_precision(frames, side):
     vae, pixels = random_vae().double(), video(frames, 5, 7, torch.float64)
     latent = encode_frames(vae, iter(pixels), TilePlan((5, 7), side, "frames", 0))
-    assert latent.shape == (1, 16, (frames + 3) // 4, 5, 7)
+    assert latent.shape == (1, 16, (frames + 3) // 4, 5, 7) and latent.is_contiguous()
     assert (latent - whole(vae, pixels)).abs().max() < 1e-12
 
 

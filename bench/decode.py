@@ -1,0 +1,223 @@
+"""Decode: ours, the stock VAEDecode and the stock VAEDecodeTiled, same latents, same VAE.
+
+Every measurement runs in a process of its own, in rounds: `python -m bench.decode METHOD SIZE
+FRAMES FOLDER`. The host's own module with AtlasVid-Tiny's weights decodes the latents of a moving
+pattern. Frames are compared as IMAGEs (0..1). Peak memory is that above what the process held
+before the decode: model, latents and libraries.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from atlasvid_core.decode import decode_blocks, decode_frames, decode_pixels, frames_px
+from atlasvid_core.encode import encode_frames
+from atlasvid_core.tiles import STRIDE_PX, TilePlan, plan_tiles
+from atlasvid_core.video_file import VideoFormat, write_video
+from atlasvid_core.wan.vae import WanVAE
+
+from .rss import peak_of
+
+ROOT = Path(__file__).resolve().parent.parent
+WEIGHTS = ROOT / "atlasvid_core/tiny/files/vae/atlasvid_tiny_vae.safetensors"
+BUDGET_BYTES = 2**29  # as TiledVAEDecode's on a CPU
+SIZE_PX, FRAMES, ROUNDS = (512, 512), 33, 3  # (height, width)
+FILE_SIZE_PX, FILE_FRAMES = (1088, 1920), (33, 81, 161)
+TILE_PX, OVERLAP_PX, TILE_FRAMES, OVERLAP_FRAMES = 256, 64, 16, 4
+METHODS = ("stock", "stock_tiled", "ours", "ours_tiled")
+EXACT_LAT, EXACT_TILES = (4, 20, 27), ((20, 27), (8, 8), (7, 27), (11, 13))
+MIB = 2**20
+
+
+def rows(quick: bool = False) -> list[dict]:
+    size, frames, rounds = ((128, 128), 9, 1) if quick else (SIZE_PX, FRAMES, ROUNDS)
+    file_size, lengths = ((256, 256), (9, 17)) if quick else (FILE_SIZE_PX, FILE_FRAMES)
+    out = [*exact_rows()]
+    with tempfile.TemporaryDirectory() as folder:
+        runs = [_child(m, size, frames, folder) for _ in range(rounds) for m in METHODS]
+        for method in METHODS:
+            mine = [r for r in runs if r["method"] == method]
+            seconds = statistics.median(r["seconds"] for r in mine)
+            peak = max(r["above_bytes"] for r in mine)
+            shown = _compare(Path(folder), method, size[1])
+            out.append(
+                {**mine[0], "kind": "image", "seconds": seconds, "above_bytes": peak, **shown}
+            )
+        for length in lengths:
+            out.append({**_child("ours_to_file", file_size, length, folder), "kind": "file"})
+    return out
+
+
+def exact_rows() -> list[dict]:
+    """Any tiling against the host's whole decode, random and trained weights."""
+    out = []
+    for weights in ("random", "tiny"):
+        torch.manual_seed(0)
+        vae = host_vae(WanVAE(dim=8).state_dict() if weights == "random" else load_file(WEIGHTS))
+        module, latent = vae.first_stage_model, torch.randn(1, 16, *EXACT_LAT)
+        whole = vae.process_output(module.decode(latent)).permute(0, 2, 3, 4, 1)
+        for side in EXACT_TILES:
+            for order in ("frames", "tiles"):
+                plan = TilePlan(EXACT_LAT[1:], side, order, 0)
+                frames = decode_frames(module, latent, None, plan, tempfile.gettempdir())
+                error = float((vae.process_output(frames) - whole).abs().max())
+                row = {"kind": "exact", "weights": weights, "tile_lat": list(side), "order": order}
+                out.append({**row, "max_error": error})
+    return out
+
+
+def host_vae(state: dict):
+    """The host's VAE object on the CPU. Raises ValueError without COMFYUI_PATH."""
+    host = os.environ.get("COMFYUI_PATH")
+    if not host:
+        raise ValueError("COMFYUI_PATH is not set: `python dev.py bench` brings a ComfyUI.")
+    if host not in sys.path:
+        sys.path.insert(0, host)  # in front: its `nodes` is not ours
+    from comfy.cli_args import args
+
+    args.cpu = True
+    import comfy.sd
+
+    return comfy.sd.VAE(sd=state)
+
+
+def _child(method: str, size: tuple[int, int], frames: int, folder: str) -> dict:
+    _latents(size, frames, Path(folder))
+    asked = [method, f"{size[0]}x{size[1]}", str(frames), folder]
+    environment = os.environ | {"COMFYUI_PATH": str(Path(os.environ["COMFYUI_PATH"]).resolve())}
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.decode", *asked],
+        cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
+    row = json.loads(done.stdout.splitlines()[-1])
+    print(f"{method} {row['size_px']} x {frames}: {row['seconds']:.1f} s,", end=" ")
+    print(f"{row['above_bytes'] / MIB:.0f} MiB", flush=True)
+    return row
+
+
+def _latents(size: tuple[int, int], frames: int, folder: Path) -> Path:
+    """Of a moving pattern with edges, encoded once."""
+    file = folder / f"{size[0]}x{size[1]}x{frames}.safetensors"
+    if not file.exists():
+        vae = WanVAE(dim=8).eval().requires_grad_(False)
+        vae.load_state_dict(load_file(WEIGHTS))
+        y, x = torch.meshgrid(torch.arange(size[0]), torch.arange(size[1]), indexing="ij")
+
+        def frame(number: int) -> torch.Tensor:
+            waves = [torch.sin((x * a + y * b) / 40 + number * 0.12) for a, b in ((1, 2), (3, -1))]
+            disc = ((x - 3 * number) % size[1] - 90) ** 2 + (y - size[0] / 2) ** 2 < 60**2
+            return torch.stack([waves[0], waves[1], disc * 1.6 - 0.8], dim=-1) * 0.8
+
+        save_file({"latent": encode_frames(vae, map(frame, range(frames)))}, file)
+    return file
+
+
+def measure(method: str, size: tuple[int, int], frames: int, folder: Path) -> dict:
+    """One decode in this process, after a small one that loads what is loaded once."""
+    vae = host_vae(load_file(WEIGHTS))
+    import comfyui_version
+
+    latent = load_file(_latents(size, frames, folder))["latent"]
+    small = latent[:, :, :2, :8, :8].contiguous()
+    run(vae, small, method, folder)
+
+    began = time.perf_counter()
+    images, peak = peak_of(lambda: run(vae, latent, method, folder))
+    seconds = time.perf_counter() - began
+    if images is not None:
+        np.save(folder / f"{method}.npy", images.numpy())
+    return {
+        "method": method, "size_px": f"{size[1]} x {size[0]}", "frames": frames,
+        "seconds": seconds, "above_bytes": peak.most - peak.before,
+        "host": f"ComfyUI {comfyui_version.__version__}",
+    }  # fmt: skip
+
+
+def run(vae, latent: torch.Tensor, method: str, folder: Path) -> torch.Tensor | None:
+    """-> IMAGE, or None where it went to a file."""
+    import nodes as host_nodes
+
+    samples = {"samples": latent}
+    if method == "stock":
+        return host_nodes.VAEDecode().decode(vae, samples)[0]
+    if method == "stock_tiled":
+        return host_nodes.VAEDecodeTiled().decode(
+            vae, samples, TILE_PX, OVERLAP_PX, TILE_FRAMES, OVERLAP_FRAMES
+        )[0]
+    module, (t, h, w) = vae.first_stage_model, latent.shape[2:]
+    side = TILE_PX // STRIDE_PX if method == "ours_tiled" else 0
+    plan = plan_tiles(module, (h, w), BUDGET_BYTES, side_lat=side)
+    if method == "ours_to_file":
+        chunks = decode_pixels(module, latent[0], plan, folder, 8)
+        write_video(folder / "video.mp4", chunks, VideoFormat())
+        return None
+    images = torch.empty(frames_px(t), STRIDE_PX * h, STRIDE_PX * w, 3)
+    for block in decode_blocks(module, latent[0], plan, folder):
+        images[block.place] = vae.process_output(block.pixels_T3HW).movedim(1, -1)
+    return images
+
+
+def _compare(folder: Path, method: str, width: int) -> dict:
+    """Error against the stock whole decode, gradients at tile borders, steps in time."""
+    seen, whole = np.load(folder / f"{method}.npy"), np.load(folder / "stock.npy")
+    found = {"max_error": float(np.abs(seen - whole).max())}
+    step = TILE_PX - OVERLAP_PX if method == "stock_tiled" else TILE_PX
+    borders = np.zeros(width - 1, bool)
+    borders[[x - 1 for x in range(step, width - 1, step)]] = True
+    if borders.any():
+        across = np.abs(np.diff(seen, axis=2)).mean(axis=(0, 1, 3))
+        base = np.abs(np.diff(whole, axis=2)).mean(axis=(0, 1, 3))
+        found["seam_ratio"] = float(across[borders].mean() / across[~borders].mean())
+        found["seam_ratio_whole"] = float(base[borders].mean() / base[~borders].mean())
+    steps, true = (np.abs(np.diff(v, axis=0)).mean(axis=(1, 2, 3)) for v in (seen, whole))
+    found["flicker"] = float((steps / true).max())  # 1: no step in time beyond the video's own
+    return found
+
+
+def figures(rows: list[dict]) -> dict[str, float]:
+    by = {r["method"]: r for r in rows if r["kind"] == "image"}
+    files = {r["frames"]: r["above_bytes"] for r in rows if r["kind"] == "file"}
+    found = {
+        "max_error_any_tiling": max(r["max_error"] for r in rows if r["kind"] == "exact"),
+        "max_error_on_video": max(by[m]["max_error"] for m in ("ours", "ours_tiled")),
+        "time_over_stock": by["ours"]["seconds"] / by["stock"]["seconds"],
+        "tiled_time_over_stock": by["ours_tiled"]["seconds"] / by["stock"]["seconds"],
+        "flicker_tiled": by["ours_tiled"]["flicker"],
+    }
+    short, *_, long = FILE_FRAMES
+    if {short, long} <= files.keys():
+        found["file_mb_a_frame"] = (files[long] - files[short]) / (long - short) / 1e6
+    return found | {f"file_gb_{n}f": used / 1e9 for n, used in files.items()}
+
+
+def plot(rows: list[dict], path: Path) -> None:
+    from .drawing import axes, named_line, save
+
+    figure, ax = axes("Peak memory of a decode to a file, above the model", "frames", "MB")
+    files = [r for r in rows if r["kind"] == "file"]
+    frames = [r["frames"] for r in files]
+    named_line(ax, frames, [r["above_bytes"] / 1e6 for r in files], "AtlasVid, H.264")
+    height, width = FILE_SIZE_PX
+    image = [n * height * width * 12 / 1e6 for n in frames]
+    named_line(ax, frames, image, "the IMAGE alone", dashed=True)
+    ax.set_xticks(frames)
+    ax.set_ylim(bottom=0)
+    save(figure, path)
+
+
+if __name__ == "__main__":
+    name, sides, length, place = sys.argv[1:]
+    height_px, width_px = map(int, sides.split("x"))
+    with torch.no_grad():
+        print(json.dumps(measure(name, (height_px, width_px), int(length), Path(place))))
