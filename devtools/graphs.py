@@ -204,8 +204,8 @@ def _stage_2(proxy_model, detail_model, positive, *, steps, denoise, shift) -> t
              {"model": Link(detail_model), "plan": Link("plan"), "guide": Link("guide")}),
         Node("detail", "AtlasVidDetailJointSampler", "Stage 2: the detail", (1200, 390),
              {"model": Link("patch"), "plan": Link("plan"), "positive": Link(positive),
-              "proxy": Link("proxy"), "seed": 1, "steps": steps, "cfg": 1.0, "shift": shift,
-              "start": "proxy", "denoise": denoise}),
+              "proxy": Link("proxy"), "vae": Link("vae"), "seed": 1, "steps": steps, "cfg": 1.0,
+              "shift": shift, "start": "proxy", "denoise": denoise}),
     )  # fmt: skip
 
 

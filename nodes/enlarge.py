@@ -1,31 +1,70 @@
-"""The proxy's latent at the target's size: the start of the training-free way."""
+"""The proxy at the target's size: the start of the training-free way.
+
+In pixels where a VAE is at hand: frames in between follow the motion, and edges stay edges. A
+latent frame of the proxy holds motion of 4 r_t target frames, so mixing latents leaves ghosts.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..atlasvid_core.motion import retimed
 from ..atlasvid_core.plan import VideoPlan
 from ..atlasvid_core.units import tok_from_lat
-from . import refuse
+from . import host, refuse
 
 TIME_SCALE = "atlasvid_r_t"  # key of a LATENT: the time scale that its coordinates had
 
 
-def enlarge(proxy: dict | None, plan: VideoPlan) -> Tensor:
-    """LATENT of a proxy -> samples [1, 16, *plan.target_lat], bicubic in space, linear in time."""
+def check_start(proxy: dict | None, plan: VideoPlan) -> bool:
+    """Whether the LATENT to start from has to be enlarged; raises where it can't be used."""
     if proxy is None:
         raise ValueError(
             'start is "proxy" but the proxy input is empty; it needs a LATENT. Connect the one '
             'that SemanticProxyGenerator or VAE Encode gives, or set start to "noise".'
         )
-    samples = proxy["samples"]
-    lat = refuse.check_latent(samples, "The proxy")
+    lat = refuse.check_latent(proxy["samples"], "The proxy")
     if lat == plan.target_lat:
-        return samples
+        return False
     refuse.check_proxy(tok_from_lat(lat), plan)
-    frames = samples[0].float().transpose(0, 1)  # [t, 16, h, w]
+    return True
+
+
+def enlarged_frames(frames_THW3: Tensor, plan: VideoPlan, time_scale: float | None) -> Iterator:
+    """Decoded frames in -1..1 -> the target's frames [H, W, 3] in -1..1, one after the other.
+
+    Motion compensated in time, Lanczos in space. Times are those of `stretch`.
+    """
+    size = (plan.width_px, plan.height_px)
+    small = [((f + 1) * 127.5).clamp(0, 255).byte().cpu().numpy() for f in frames_THW3]
+    for frame in retimed(small, times(len(small), plan.frames_px, time_scale).tolist()):
+        large = cv2.resize(frame, size, interpolation=cv2.INTER_LANCZOS4)
+        yield torch.from_numpy(large.astype(np.float32)) / 127.5 - 1
+
+
+def enlarged(proxy: dict | None, plan: VideoPlan, vae, node: str) -> Tensor:
+    """LATENT of a proxy -> samples [1, 16, *plan.target_lat]; by way of pixels if there is a VAE.
+
+    A latent of the target's size comes back as it is.
+    """
+    if not check_start(proxy, plan):
+        return proxy["samples"]
+    if vae is None:
+        return enlarge(proxy, plan)
+    frames = host.decode(vae, proxy["samples"], node)
+    large = enlarged_frames(frames, plan, proxy.get(TIME_SCALE))
+    return host.encode(vae, large, plan.target_lat, node)
+
+
+def enlarge(proxy: dict, plan: VideoPlan) -> Tensor:
+    """LATENT of a proxy -> samples [1, 16, *plan.target_lat], bicubic in space, linear in time."""
+    frames = proxy["samples"][0].float().transpose(0, 1)  # [t, 16, h, w]
     frames = F.interpolate(frames, size=plan.target_lat[1:], mode="bicubic", align_corners=False)
     frames = stretch(frames, plan.target_lat.t, proxy.get(TIME_SCALE))
     return frames.transpose(0, 1)[None].contiguous()
@@ -37,10 +76,15 @@ def stretch(frames: Tensor, count: int, time_scale: float | None) -> Tensor:
     Frame j lands at j * `time_scale`, where stage 1 made it, and the last one is held; without a
     time scale (any other video) first and last frames land on first and last.
     """
-    at = torch.linspace(0, len(frames) - 1, count, dtype=torch.float64, device=frames.device)
-    if time_scale is not None:
-        at = (torch.arange(count).to(at) / time_scale).clamp(max=len(frames) - 1)
+    at = times(len(frames), count, time_scale).to(frames.device)
     low = at.long().clamp(max=max(0, len(frames) - 2))
     high = (low + 1).clamp(max=len(frames) - 1)
     part = (at - low).to(frames.dtype).view(-1, *[1] * (frames.ndim - 1))
     return torch.lerp(frames[low], frames[high], part)
+
+
+def times(have: int, count: int, time_scale: float | None) -> Tensor:
+    """-> float64 [count]: where each of `count` frames lies among those of a video of `have`."""
+    if time_scale is None:
+        return torch.linspace(0, have - 1, count, dtype=torch.float64)
+    return (torch.arange(count, dtype=torch.float64) / time_scale).clamp(max=have - 1)

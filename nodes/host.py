@@ -5,7 +5,7 @@ Everything else in the pack sees tensors, plain values and the functions below.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,10 @@ import torch
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor, nn
 
+from ..atlasvid_core.decode import decode_frames, parts
+from ..atlasvid_core.encode import encode_frames
 from ..atlasvid_core.tiles import STRIDE_PX, TilePlan, plan_tiles
+from ..atlasvid_core.units import LATENT_CHANNELS, Grid
 from . import loras, refuse
 from .detail import Detail
 
@@ -245,7 +248,27 @@ def load_vae(
     size_lat = (samples.shape[-2], samples.shape[-1])
     plan = plan_tiles(module, size_lat, budget, vae.vae_dtype.itemsize, tile_px // STRIDE_PX)
     refuse.check_decode_room(plan.peak_bytes, free, tile_px, node)
-    return module, samples.to(vae.device, vae.vae_dtype), plan
+    if samples.device.type != "meta":
+        samples = samples.to(vae.device, vae.vae_dtype)
+    return module, samples, plan
+
+
+def decode(vae, samples: Tensor, node: str) -> Tensor:
+    """Raw latents [1, 16, t, h, w] -> frames [T, H, W, 3] in -1..1, all in memory."""
+    module, latent, plan = load_vae(vae, samples, node)
+    progress = progress_bar(parts(plan, latent.shape[2]))
+    with torch.no_grad():
+        return decode_frames(module, latent, progress, plan, video_folder())[0]
+
+
+def encode(vae, frames: Iterable[Tensor], lat: Grid, node: str) -> Tensor:
+    """Frames [H, W, 3] in -1..1, one after the other -> raw latents [1, 16, *lat]."""
+    like = torch.empty((1, LATENT_CHANNELS, *lat), device="meta")
+    module, _, plan = load_vae(vae, like, node)
+    there = (frame.to(vae.device, vae.vae_dtype) for frame in frames)
+    with torch.no_grad():
+        latents = encode_frames(module, there, plan, progress_bar(lat.t))
+    return latents.to(management.intermediate_device(), torch.float32)
 
 
 def free_image_bytes(vae) -> int:

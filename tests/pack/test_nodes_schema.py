@@ -15,7 +15,7 @@ INPUTS = {
     "AtlasVidScaledRoPEAligner": ["model", "proxy", "plan", "dtype", "store"],
     "AtlasVidLocalityPreservingPatch": ["model", "plan", "guide", "backend", "memory_budget"],
     "AtlasVidDetailJointSampler": [
-        "model", "plan", "positive", *SAMPLER, "start", "denoise", "negative", "proxy",
+        "model", "plan", "positive", *SAMPLER, "start", "denoise", "negative", "proxy", "vae",
     ],
     "AtlasVidTiledVAEDecode": ["vae", "samples", "tile"],
     "AtlasVidTiledVAEDecodeToVideo": ["vae", "samples", "fps", "codec", "bits", "crf", "tile"],
