@@ -89,16 +89,17 @@ def attend(
     room = batch_bytes(q_BSNH.device)
     gather_q = _Gather(q_BSNH, windows.queries.grain)
     gather_k, gather_v = (_Gather(x, windows.keys.grain) for x in (k_BSNH, v_BSNH))
-    done = []
+    out = _Scatter(q_BSNH, windows)
     for cubes, slots, keys in windows.groups:
         for part in cubes.split(max(1, room // (token_bytes * keys))):
             at = windows.keys.indices(part, keys)
-            q = gather_q(windows.queries.indices(part, slots), len(part))
+            own = windows.queries.indices(part, slots)
+            q = gather_q(own, len(part))
             k, v = gather_k(at, len(part)), gather_v(at, len(part))
             # contiguous queries are a tenth faster than strided ones, on a CPU
             seen = F.scaled_dot_product_attention(q.contiguous(), k, v).transpose(1, 2)
-            done.append(seen.reshape(batch, -1, *q_BSNH.shape[2:]))
-    return torch.cat(done, dim=1).index_select(1, windows.restore)
+            out.put(own, seen.reshape(batch, -1, *q_BSNH.shape[2:]))
+    return out.all()
 
 
 def batch_bytes(device: torch.device) -> int:
@@ -127,6 +128,33 @@ class _Gather:
             picked = self.buffer[:size].view(b, len(at), -1)
             torch.index_select(self.rows, 1, at, out=picked)
         return picked.reshape(b * windows, -1, n, h).transpose(1, 2)
+
+
+class _Scatter:
+    """What windows give, each token back at its place: written there, or for autograd put together
+    at the end."""
+
+    def __init__(self, like_BSNH: Tensor, windows: Windows) -> None:
+        self.grain = windows.queries.grain
+        self.restore = windows.restore
+        self.done: list[Tensor] = []
+        self.out = (
+            None
+            if torch.is_grad_enabled()
+            else torch.empty_like(like_BSNH, memory_format=torch.contiguous_format)
+        )
+
+    def put(self, at: Tensor, seen_BSNH: Tensor) -> None:
+        if self.out is None:
+            self.done.append(seen_BSNH)
+        else:
+            rows = self.out.unflatten(1, (-1, self.grain)).flatten(2)
+            rows.index_copy_(1, at, seen_BSNH.unflatten(1, (-1, self.grain)).flatten(2))
+
+    def all(self) -> Tensor:
+        if self.out is None:
+            return torch.cat(self.done, dim=1).index_select(1, self.restore)
+        return self.out
 
 
 @lru_cache(maxsize=2048)
