@@ -35,8 +35,8 @@ class Block(NamedTuple):
     @property
     def place(self) -> tuple[slice, slice, slice]:
         """Frames, rows and columns of the video."""
-        sides = (slice(STRIDE_PX * s.start, STRIDE_PX * s.stop) for s in self.tile)
-        return (slice(self.frame, self.frame + self.pixels_T3HW.shape[0]), *sides)
+        rows, columns = (slice(STRIDE_PX * s.start, STRIDE_PX * s.stop) for s in self.tile)
+        return slice(self.frame, self.frame + self.pixels_T3HW.shape[0]), rows, columns
 
 
 def frames_px(t_lat: int) -> int:
@@ -90,7 +90,8 @@ def decode_pixels(
             size = (STRIDE_PX * n for n in plan.frame_lat)
             whole = torch.empty(first.pixels_T3HW.shape[0], *size, 3, dtype=DTYPES[bits])
             for block in chain([first], islice(blocks, plan.count - 1)):
-                whole[(slice(None), *block.place[1:])] = quantised(block.pixels_T3HW, bits)
+                _, rows, columns = block.place
+                whole[:, rows, columns] = quantised(block.pixels_T3HW, bits)
             yield whole
         return
     frames = frames_px(latent_16THW.shape[1])
@@ -138,7 +139,7 @@ def decode_blocks(
         works = {tile: _work(vae, tile, plan) for tile in plan.tiles()}
         for number, x_TCHW in enumerate(_features(vae, latent_16THW)):
             for tile, work in works.items():
-                yield block(number, tile, x_TCHW[(slice(None), slice(None), *work.slices)])
+                yield block(number, tile, work.cut(x_TCHW))
         return
     if folder is None:
         raise ValueError("A plan that goes tile by tile needs a folder for its scratch file.")

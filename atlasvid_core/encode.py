@@ -48,16 +48,9 @@ def encode_chunks(
         size = (x_TCHW.shape[2], x_TCHW.shape[3])
         if works is None:
             works = _works(vae, size, plan)
-        parts_lat = torch.cat(
-            [
-                torch.cat(
-                    [w.chunk(x_TCHW[(..., *w.slices)], first=number == 0) for w in row], dim=3
-                )
-                for row in works
-            ],
-            dim=2,
-        )
-        yield run(above, parts_lat, past, first=number == 0).chunk(2, dim=1)[0]
+        first = number == 0
+        rows = [torch.cat([w.chunk(w.cut(x_TCHW), first) for w in row], dim=3) for row in works]
+        yield run(above, torch.cat(rows, dim=2), past, first).chunk(2, dim=1)[0]
 
 
 def _works(vae: nn.Module, size: tuple[int, int], plan: TilePlan | None) -> list[list[TileWork]]:

@@ -10,9 +10,12 @@ import math
 import shutil
 import tempfile
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+Parked = TypeVar("Parked", bound="Scratch")
 
 
 class Scratch:
@@ -28,7 +31,7 @@ class Scratch:
             )
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
 
-    def __enter__(self) -> Scratch:
+    def __enter__(self: Parked) -> Parked:
         return self
 
     def __exit__(self, *_: object) -> None:

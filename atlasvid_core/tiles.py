@@ -160,11 +160,16 @@ class TileWork:
             for i, layer in enumerate(known)
         ]
 
+    def cut(self, whole_TCHW: Tensor) -> Tensor:
+        """The part of a whole first input that this tile needs."""
+        rows, columns = self.slices
+        return whole_TCHW[..., rows, columns]
+
     def chunk(self, x_TCHW: Tensor, first: bool) -> Tensor:
-        """`x_TCHW`: the first input cut to `slices`; chunks come in order."""
+        """`x_TCHW`: the first input, cut; chunks come in order."""
         x_TCHW = x_TCHW.contiguous()  # the same bits in either order of work
-        for layer, kept in zip(self._layers, self._kept, strict=True):
-            x_TCHW = apply(layer, x_TCHW, self._past, first)[(slice(None), slice(None), *kept)]
+        for layer, (rows, columns) in zip(self._layers, self._kept, strict=True):
+            x_TCHW = apply(layer, x_TCHW, self._past, first)[..., rows, columns]
         return x_TCHW
 
 

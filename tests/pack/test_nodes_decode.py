@@ -120,7 +120,9 @@ def test_refused(nodes, vae, to_video, monkeypatch):
     from atlasvid_pack.nodes import host as adapter
 
     samples = {"samples": torch.zeros(1, 16, 1, 4, 4)}
-    other = SimpleNamespace(first_stage_model=torch.nn.Identity(), output_device=torch.device("cpu"))
+    other = SimpleNamespace(
+        first_stage_model=torch.nn.Identity(), output_device=torch.device("cpu")
+    )
     with pytest.raises(ValueError, match=r"kind Identity.*Wan2.1 VAE only.*Load"):
         nodes.TiledVAEDecode(other, samples, tile=0)
     for tile in (32, 100):
