@@ -58,7 +58,7 @@ class ScaledRoPEAligner(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, proxy, plan, dtype="auto", store="memory") -> io.NodeOutput:
-        facts = host.check_model(model, NODE, cls.hidden)
+        facts = host.check_model(model, NODE, cls.hidden, plan)
         lat = refuse.check_latent(proxy["samples"], "The proxy")
         tok = tok_from_lat(lat)
         refuse.check_proxy(tok, plan)

@@ -5,6 +5,7 @@ Everything else in the pack sees tensors, plain values and the functions below.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ import folder_paths
 import latent_preview
 import torch
 from comfy.patcher_extension import WrappersMP
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from ..atlasvid_core.decode import decode_frames, parts
@@ -67,8 +69,11 @@ def facts(model) -> refuse.ModelFacts:
     )
 
 
-def check_model(model, node: str, hidden=None) -> refuse.ModelFacts:
-    """Refuse a MODEL that `node` can't honour; `hidden` (of the node) leads to its LoRA files."""
+def check_model(model, node: str, hidden=None, plan=None) -> refuse.ModelFacts:
+    """Refuse a MODEL that `node` can't honour; `hidden` (of the node) leads to its LoRA files.
+
+    With `plan`, the log says where it differs from what these LoRAs were trained for.
+    """
     found = facts(model)
     refuse.check_model(found, node)
     refuse.check_options(model.model_options, node)
@@ -79,6 +84,9 @@ def check_model(model, node: str, hidden=None) -> refuse.ModelFacts:
         node,
     )
     check_lora_shapes(model, node)
+    job = (getattr(hidden, "prompt", None), getattr(hidden, "unique_id", None))
+    for warning in loras.warnings(*job, lora_header, plan, node) if plan else ():
+        logging.warning(warning)
     return found
 
 
@@ -300,6 +308,15 @@ def lora_unmatched(model, path) -> list[str]:
     lora = comfy.lora_convert.convert_lora(comfy.utils.load_torch_file(str(path), safe_load=True))
     known = comfy.lora.model_lora_keys_unet(model.model, {})
     return loras.unmatched(lora, known)
+
+
+def lora_header(name: str) -> Mapping[str, str] | None:
+    """The metadata of a LoRA file; None where its format holds none."""
+    path = folder_paths.get_full_path_or_raise("loras", name)
+    if not path.lower().endswith((".safetensors", ".sft")):
+        return None
+    with safe_open(path, framework="pt") as file:
+        return file.metadata()
 
 
 def check_lora_shapes(model, node: str) -> None:

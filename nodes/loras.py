@@ -6,6 +6,9 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ..atlasvid_core.lora_metadata import ROLES, contradictions, from_header
+from ..atlasvid_core.plan import VideoPlan
+
 TEXT_ENCODER_PREFIXES = ("lora_te", "text_encoders.", "text_encoder")
 
 
@@ -53,6 +56,26 @@ def check_loras(
                 "Load the LoRA made for this model (1.3B or 14B, text- or image-to-video), or "
                 "bypass its loader."
             )
+
+
+def warnings(
+    prompt: Mapping[str, Any] | None,
+    node_id: str | None,
+    header_of: Callable[[str], Mapping[str, str] | None],
+    plan: VideoPlan,
+    node: str,
+) -> list[str]:
+    """What the plan asks of LoRAs upstream of `node` that they were not trained for.
+
+    LoRAs that say nothing of AtlasVid in their header (styles, step distillation) pass in silence.
+    """
+    found = []
+    for role in (role for role, name in ROLES.items() if name == node):
+        for name in lora_names(prompt, node_id):
+            facts = from_header(header_of(name))
+            sentences = [] if facts is None else contradictions(facts, plan, role)
+            found += [f"{node}: the LoRA {name!r} may not work well: {s}." for s in sentences]
+    return found
 
 
 def check_fit(name: str, shape: Sequence[int], weights: Sequence[Any], node: str) -> None:

@@ -63,7 +63,7 @@ class LocalityPreservingPatch(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, plan, guide=None, backend="auto", memory_budget=0.0) -> io.NodeOutput:
-        facts = host.check_model(model, NODE, cls.hidden)
+        facts = host.check_model(model, NODE, cls.hidden, plan)
         refuse.check_unpatched(host.detail_of(model), NODE)
         if guide is not None:
             refuse.check_guide(guide, plan, facts)

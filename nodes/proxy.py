@@ -49,7 +49,7 @@ class SemanticProxyGenerator(io.ComfyNode):
         cls, model, positive, negative, plan,
         seed, steps, cfg, sampler_name, scheduler, shift,
     ) -> io.NodeOutput:  # fmt: skip
-        host.check_model(model, NODE, cls.hidden)
+        host.check_model(model, NODE, cls.hidden, plan)
         refuse.check_unpatched(host.detail_of(model), NODE)
         samples = host.sample(
             host.with_time_scale(host.with_shift(model, shift), plan.r_t),

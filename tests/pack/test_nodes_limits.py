@@ -133,3 +133,38 @@ def test_loras_that_do_not_fit(nodes, stock, wan, plan, pack, lora_file):
     wide = stock.lora().load_lora_model_only(wan, lora_file("w.safetensors", width=256), 1.0)[0]
     with pytest.raises(ValueError, match="256 x 256 values.*trained for another model size"):
         nodes.LocalityPreservingPatch(wide, plan)
+
+
+def test_a_lora_of_another_plan_is_named_in_the_log(
+    nodes, wan, plan, pack, lora_file, tmp_path, caplog
+):
+    import folder_paths
+    from atlasvid_pack.atlasvid_core.lora_metadata import LoraFacts, to_header
+    from atlasvid_pack.nodes import host
+    from safetensors.torch import load_file, save_file
+
+    plain = lora_file("plain.safetensors")
+    path = folder_paths.get_full_path("loras", plain)
+    facts = LoraFacts(
+        "guide", "detail", "base", (2.0, 2.0), (32, 32), (32, 32), (5, 9),
+        cube=tuple(plan.cube_tok), reach="all", alignment=plan.alignment, ratio=(2.0, 2.0),
+    )  # fmt: skip
+    trained = path.replace("plain", "trained")
+    save_file(load_file(path), trained, metadata=to_header(facts))
+    folder_paths.filename_list_cache.pop("loras", None)
+
+    def said(name, node):
+        job = {
+            "1": {"inputs": {"lora_name": name, "strength_model": 1.0}},
+            "2": {"inputs": {"model": ["1", 0]}},
+        }
+        caplog.clear()
+        host.check_model(wan, node, SimpleNamespace(prompt=job, unique_id="2"), plan)
+        return [record.getMessage() for record in caplog.records]
+
+    assert said(plain, "LocalityPreservingPatch") == []
+    (only,) = said("trained.safetensors", "LocalityPreservingPatch")
+    assert "'trained.safetensors'" in only and "reach is faces, it was trained with all" in only
+    (only,) = said("trained.safetensors", "ScaledRoPEAligner")
+    assert "belongs on the model of LocalityPreservingPatch" in only
+    assert said("trained.safetensors", "DetailJointSampler") == []
