@@ -92,6 +92,7 @@ def detail_forward(
             through(hidden)
         else:
             hidden.slabs = run_layer(number, partial(hidden.after, through), hidden.slabs)
+    ring.close()  # room for the velocity
     return calls.crop(_output(model, hidden, work, time, cast), lat)
 
 

@@ -91,6 +91,10 @@ class Ring:
                     buffer[:, at : at + size] = buffer[:, at + gone : at + gone + size]
                 at += size
 
+    def close(self) -> None:
+        """Give the buffers back."""
+        self.held, self._buffers = [], None
+
     def append(self, slab: int, parts: Iterable[Pair]) -> None:
         """Take the keys and values [B, S, N, H] of a slab, part by part."""
         at = first = sum(size for _, size in self.held)
@@ -128,6 +132,9 @@ class CatRing(Ring):
     def drop_before(self, slab: int) -> None:
         self.held = [(number, size) for number, size in self.held if number >= slab]
         self._slabs = {number: self._slabs[number] for number, _ in self.held}
+
+    def close(self) -> None:
+        self.held, self._slabs = [], {}
 
     def append(self, slab: int, parts: Iterable[Pair]) -> None:
         self._slabs[slab] = list(parts)
