@@ -31,44 +31,43 @@ GRIDS = tuple(Grid(*g) for g in ((8, 32, 32), (8, 32, 64), (8, 64, 64), (16, 64,
 QUICK_GRIDS = (Grid(4, 16, 32), Grid(6, 16, 32))
 DENSE_TOK = 65_536  # dense attention is timed up to here, at this size once
 AT_TOK = 32_768  # where the targets look
-REPEATS, QUICK_REPEATS = 5, 1
+REPEATS, QUICK_REPEATS = 3, 1
 
 
 def rows(quick: bool = False) -> list[dict]:
-    out: list[dict] = []
-    for grid in QUICK_GRIDS if quick else GRIDS:
-        layout = CubeLayout(grid, CUBE)
-        works, pairs = _works(layout)
-        repeats = {
-            key: 1 if key[0] == "dense" and grid.count >= DENSE_TOK
-            else QUICK_REPEATS if quick else REPEATS
-            for key in works
-        }  # fmt: skip
-        runs = interleaved(works, repeats, warm=grid.count < DENSE_TOK)
-        out += [_row(key, grid, pairs[key], runs[key]) for key in works]
-        for row in out[-len(works) :]:
-            print(f"{grid} {row['backend']} {row['reach']}: {row['seconds']:.3f} s", flush=True)
-    return out
-
-
-def _works(layout: CubeLayout) -> tuple[dict[tuple, Callable[[], object]], dict[tuple, int]]:
-    """(backend, reach) -> what to time, and its pairs. Dense gets its heads in front: its best."""
-    tokens = layout.grid.count
-    q, k, v = (torch.randn(1, tokens, HEADS, HEAD_SIZE) for _ in range(3))
+    """Every round runs everything at every size: a slow minute bends no slope and no ratio."""
     works: dict[tuple, Callable[[], object]] = {}
     pairs: dict[tuple, int] = {}
+    for grid in QUICK_GRIDS if quick else GRIDS:
+        more = _works(CubeLayout(grid, CUBE), ["windowed"] if quick else _backends())
+        works |= {(grid, *key): work for key, (work, _) in more.items()}
+        pairs |= {(grid, *key): count for key, (_, count) in more.items()}
+    for key, work in works.items():
+        if key[1] != "dense":  # caches, compilation
+            work()
+    usual = QUICK_REPEATS if quick else REPEATS
+    repeats = {
+        key: 1 if key[1] == "dense" and key[0].count >= DENSE_TOK else usual for key in works
+    }
+    runs = interleaved(works, repeats, warm=False)
+    return [_row(*key, pairs[key], runs[key]) for key in works]
+
+
+def _works(layout: CubeLayout, backends: list[str]) -> dict[tuple, tuple[Callable, int]]:
+    """(backend, reach) -> what to time, its pairs. Dense gets its heads in front: its best."""
+    tokens = layout.grid.count
+    q, k, v = (torch.randn(1, tokens, HEADS, HEAD_SIZE) for _ in range(3))
+    works: dict[tuple, tuple[Callable, int]] = {}
     if tokens <= DENSE_TOK:
         heads_first = [x.transpose(1, 2).contiguous() for x in (q, k, v)]
-        works["dense", None] = partial(F.scaled_dot_product_attention, *heads_first)
-        pairs["dense", None] = tokens**2
+        works["dense", None] = partial(F.scaled_dot_product_attention, *heads_first), tokens**2
     window = (CUBE.count, len(steps_of("faces")))
-    works["sliding", None] = partial(sliding.attend, q, k, v, *window)
-    pairs["sliding", None] = sliding.pairs(tokens, *window)
-    for backend, reach in ((b, r) for b in _backends() for r in REACHES):
+    pairs = sliding.pairs(tokens, *window)
+    works["sliding", None] = partial(sliding.attend, q, k, v, *window), pairs
+    for backend, reach in ((b, r) for b in backends for r in REACHES):
         attend, _ = attention.pick(backend, q.device)
-        works[backend, reach] = partial(attend, q, k, v, layout, reach)
-        pairs[backend, reach] = pair_count(layout, reach)
-    return works, pairs
+        works[backend, reach] = partial(attend, q, k, v, layout, reach), pair_count(layout, reach)
+    return works
 
 
 def _backends() -> list[str]:
@@ -78,10 +77,10 @@ def _backends() -> list[str]:
     return [b for b in fast if attention.pick(b, here)[1] is None]
 
 
-def _row(key: tuple, grid: Grid, pairs: int, runs: list[float]) -> dict:
+def _row(grid: Grid, backend: str, reach: str | None, pairs: int, runs: list[float]) -> dict:
     flops, seconds = 4 * pairs * HEADS * HEAD_SIZE, median(runs)
     return {
-        "backend": key[0], "reach": key[1], "grid": list(grid), "tokens": grid.count,
+        "backend": backend, "reach": reach, "grid": list(grid), "tokens": grid.count,
         "useful_flops": flops, "seconds": seconds, "gflops_per_second": flops / seconds / 1e9,
         "seconds_runs": runs,
     }  # fmt: skip
@@ -111,7 +110,7 @@ def plot(rows: list[dict], path: Path) -> None:
     from .drawing import axes, named_line, save
 
     figure, ax = axes("Self-attention, 2 heads of 128, float32", "tokens", "seconds")
-    series = {(r["backend"], r["reach"]): [] for r in rows}  # type: dict[tuple, list[dict]]
+    series: dict[tuple, list[dict]] = {(r["backend"], r["reach"]): [] for r in rows}
     for row in rows:
         series[row["backend"], row["reach"]].append(row)
     for (backend, reach), points in series.items():

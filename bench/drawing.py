@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-WIDTH_PX, HEIGHT_PX = 1200, 720  # shown at about 800
+WIDTH_PX, HEIGHT_PX, DPI = 1200, 720, 120  # shown at about 800
+NAME_GAP_PX = 24
 INK = "#808891"
 COLOURS = ("#3b82c4", "#d9822b", "#3f9c5f", "#c0504d", "#8f6fc4", "#a08a3c")
 
@@ -24,7 +25,7 @@ def axes(title: str, x: str, y: str):
         {"font.size": 13, "axes.edgecolor": INK, "text.color": INK, "axes.labelcolor": INK}
         | {"xtick.color": INK, "ytick.color": INK, "axes.prop_cycle": plt.cycler(color=COLOURS)}
     )
-    figure, ax = plt.subplots(figsize=(WIDTH_PX / 120, HEIGHT_PX / 120), dpi=120)
+    figure, ax = plt.subplots(figsize=(WIDTH_PX / DPI, HEIGHT_PX / DPI), dpi=DPI)
     ax.set(title=title, xlabel=x, ylabel=y)
     ax.grid(True, which="major", color=INK, alpha=0.25, linewidth=0.8)
     ax.spines[["top", "right"]].set_visible(False)
@@ -33,16 +34,32 @@ def axes(title: str, x: str, y: str):
 
 
 def named_line(ax, x: Sequence[float], y: Sequence[float], name: str, dashed: bool = False) -> None:
-    """A line with its name right of its last point, in its colour."""
-    (line,) = ax.plot(x, y, marker="o", markersize=5, linewidth=2, ls="--" if dashed else "-")
-    ax.annotate(
-        name, (x[-1], y[-1]), xytext=(9, 0), textcoords="offset points", va="center",
-        color=line.get_color(), annotation_clip=False,
-    )  # fmt: skip
+    """A line that `save` writes the name of right of its last point, in its colour."""
+    ax.plot(x, y, marker="o", markersize=5, linewidth=2, ls="--" if dashed else "-", label=name)
 
 
 def save(figure, path: Path) -> None:
+    """Name the lines, numbers without powers of ten, write the file."""
     import matplotlib.pyplot as plt
 
+    for ax in figure.axes:
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_minor_formatter("")
+        _write_names(ax)
     figure.savefig(path, transparent=True, bbox_inches="tight")
     plt.close(figure)
+
+
+def _write_names(ax) -> None:
+    """From the lowest line up; where names would touch, the upper one moves up."""
+    lines = [(line, (line.get_xdata()[-1], line.get_ydata()[-1])) for line in ax.get_lines()]
+    ends = [(line, end, *ax.transData.transform(end)) for line, end in lines]
+    written: list[tuple[float, float]] = []
+    for line, end, x_px, y_px in sorted(ends, key=lambda e: e[3]):
+        near = [at for x, at in written if abs(x - x_px) < NAME_GAP_PX]
+        at = max([y_px, *(at + NAME_GAP_PX for at in near)])
+        written.append((x_px, at + NAME_GAP_PX * line.get_label().count("\n")))
+        ax.annotate(
+            line.get_label(), end, xytext=(9, (at - y_px) * 72 / DPI), textcoords="offset points",
+            va="center", color=line.get_color(), annotation_clip=False,
+        )  # fmt: skip
