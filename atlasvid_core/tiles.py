@@ -180,7 +180,7 @@ def plan_tiles(
     element_bytes: int = 4,
     side_lat: int = 0,
 ) -> TilePlan:
-    """The quickest plan within the budget; if none is, the one that needs least.
+    """The quickest plan within the budget; if none is, of those that need least.
 
     `side_lat` above 0 fixes the side of the tiles. Frames outermost wherever that fits.
     """
@@ -203,10 +203,8 @@ def plan_tiles(
                 plans.append(
                     (peak, 1, work, TilePlan(frame_lat, (high.side, wide.side), "tiles", peak))
                 )
-    fitting = [entry for entry in plans if entry[0] <= budget_bytes]
-    if not fitting:
-        return min(plans, key=lambda entry: entry[0])[3]
-    return min(fitting, key=lambda entry: entry[1:3])[3]
+    limit = max(budget_bytes, min(entry[0] for entry in plans))
+    return min((entry for entry in plans if entry[0] <= limit), key=lambda entry: entry[1:3])[3]
 
 
 class _Cut(NamedTuple):
