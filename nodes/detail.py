@@ -66,6 +66,11 @@ class Detail:
         lat = refuse.check_shape(noise_shape, "The latent to denoise")
         refuse.check_target(lat, self.plan, "The latent to denoise")
 
+    def identity(self) -> list:
+        """All that makes one detail branch give another result than another one."""
+        guide = None if self.guide is None else self.guide.identity
+        return [self.plan, self.backend, self.chunks, guide]
+
     def begin(self) -> None:
         """Before the model is loaded for sampling: the guide needs its own branch loaded."""
         if self.guide is not None:

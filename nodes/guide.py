@@ -10,6 +10,7 @@ from ..atlasvid_core.rope import proxy_axes
 from ..atlasvid_core.units import tok_from_lat
 from . import host, refuse
 from .enlarge import TIME_SCALE
+from .fingerprint import fingerprint
 from .kept_guide import DTYPES, KeptGuide, in_memory, on_disk
 from .sockets import CATEGORY, HIDDEN, PLAN_TIP, Guide, Plan, search
 
@@ -75,5 +76,7 @@ class ScaledRoPEAligner(io.ComfyNode):
                 cast=host.cast, progress=host.progress_bar(facts.layers), keep=keep,
             )  # fmt: skip
 
-        guide = KeptGuide(make, "in host memory" if store == "memory" else "on disk")
+        where = "in host memory" if store == "memory" else "on disk"
+        made_from = (host.model_fingerprint(model), proxy["samples"], axes, dtype)
+        guide = KeptGuide(make, where, fingerprint(*made_from))
         return io.NodeOutput(guide, guide.summary())

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import comfy.k_diffusion.sampling
 import comfy.ldm.wan.model
 import comfy.ldm.wan.vae
 import comfy.lora
@@ -19,6 +20,7 @@ import comfy.model_sampling
 import comfy.sample
 import comfy.samplers
 import comfy.utils
+import comfyui_version
 import folder_paths
 import latent_preview
 import torch
@@ -32,6 +34,8 @@ from ..atlasvid_core.tiles import STRIDE_PX, TilePlan, plan_tiles
 from ..atlasvid_core.units import LATENT_CHANNELS, Grid
 from . import loras, refuse
 from .detail import Detail
+from .fingerprint import fingerprint, of_weights
+from .kept_steps import KeptSteps, resumable
 
 KEY = "atlasvid"
 SAMPLERS = comfy.samplers.KSampler.SAMPLERS
@@ -230,6 +234,47 @@ def sample(
         callback=latent_preview.prepare_callback(model, steps),
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
     )  # fmt: skip
+
+
+def sample_resumable(
+    model, samples: Tensor, positive, negative, kept: KeptSteps, *, seed: int, steps: int,
+    cfg: float, scheduler: str, denoise: float = 1.0,
+) -> Tensor:  # fmt: skip
+    """`sample` with Euler, byte for byte; finished steps are kept and not redone."""
+    samples = comfy.sample.fix_empty_latent_channels(model, samples)
+    schedule = comfy.samplers.KSampler(
+        model, steps, model.load_device, "euler", scheduler, denoise, model.model_options
+    )
+    preview = latent_preview.prepare_callback(model, steps)
+    sampler = comfy.samplers.KSAMPLER(
+        resumable(comfy.k_diffusion.sampling.sample_euler, kept, comfy.utils.PROGRESS_BAR_ENABLED)
+    )
+    return comfy.sample.sample_custom(
+        model, comfy.sample.prepare_noise(samples, seed), cfg, sampler, schedule.sigmas,
+        positive, negative, samples, callback=preview, disable_pbar=True, seed=seed,
+    )  # fmt: skip
+
+
+def model_fingerprint(model) -> str:
+    """A name for a MODEL's weights, LoRAs and whatever else was put on it."""
+    weights = dict(model.model.diffusion_model.named_parameters(prefix="diffusion_model"))
+    for name, saved in model.backup.items():  # weights as loaded, where LoRAs are worked in now
+        if name in weights:
+            weights[name] = saved.weight
+    options = model.model_options.get("transformer_options", {})
+    return fingerprint(
+        of_weights(weights), model.patches, sorted(model.object_patches), sorted(map(str, options)),
+        [[str(place), sorted(map(str, by_key))] for place, by_key in model.wrappers.items()],
+        str(model.model.manual_cast_dtype), str(model.model.get_dtype()),
+    )  # fmt: skip
+
+
+def versions() -> list[str]:
+    return [comfyui_version.__version__, torch.__version__]
+
+
+def steps_folder() -> Path:
+    return Path(folder_paths.get_output_directory()) / "atlasvid" / "steps"
 
 
 # VAE

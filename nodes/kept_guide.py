@@ -27,7 +27,7 @@ DTYPES = {
 class KeptGuide:
     """A guide or the means to make it again; its sizes are known either way."""
 
-    def __init__(self, make: Callable[[], Guide], where: str) -> None:
+    def __init__(self, make: Callable[[], Guide], where: str, identity: str) -> None:
         self._make = make
         self._guide: Guide | None = make()
         self.target_tok: Grid = self._guide.target_tok
@@ -37,6 +37,7 @@ class KeptGuide:
         self.bytes: int = self._guide.bytes
         self.dtype: torch.dtype = self._guide.keys[0].dtype
         self.where = where
+        self.identity = identity  # of what it is made from; see fingerprint.py
 
     @property
     def held(self) -> bool:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 from comfy_api.latest import io
 
 from ..atlasvid_core.units import LATENT_CHANNELS
 from . import host, refuse
 from .enlarge import enlarged
+from .fingerprint import fingerprint
+from .kept_steps import KeptSteps, prune
 from .sockets import CATEGORY, HIDDEN, PLAN_TIP, Plan, sampler_inputs, search
 
 NODE = "DetailJointSampler"
@@ -53,6 +57,12 @@ class DetailJointSampler(io.ComfyNode):
                     tooltip="With start proxy: enlarges it in pixels, in-between frames following "
                     "the motion. Clearly better than without, for the time of one encode.",
                 ),
+                io.Boolean.Input(
+                    "keep_steps", default=True, optional=True,
+                    tooltip="Keeps each finished step in ComfyUI's output folder (atlasvid/steps), "
+                    "so that the same job, queued again after a crash, goes on from there. With "
+                    "euler only.",
+                ),
             ],
             outputs=[
                 io.Latent.Output("latent", display_name="latent", tooltip="For TiledVAEDecode.")
@@ -64,6 +74,7 @@ class DetailJointSampler(io.ComfyNode):
     def execute(
         cls, model, plan, positive, seed, steps, cfg, sampler_name, scheduler, shift,
         start, denoise, negative=None, proxy=None, vae=None,
+        keep_steps=True,
     ) -> io.NodeOutput:  # fmt: skip
         host.check_model(model, NODE, cls.hidden)
         refuse.check_detail(host.detail_of(model), plan, NODE)
@@ -73,8 +84,20 @@ class DetailJointSampler(io.ComfyNode):
             samples = enlarged(proxy, plan, vae, NODE)
         if negative is None:
             negative = [[torch.zeros_like(text), dict(rest)] for text, rest in positive]
-        samples = host.sample(
-            host.with_shift(model, shift), samples, positive, negative, seed=seed, steps=steps,
-            cfg=cfg, sampler_name=sampler_name, scheduler=scheduler, denoise=denoise,
-        )  # fmt: skip
+        chosen = {
+            "seed": seed, "steps": steps, "cfg": cfg, "scheduler": scheduler, "denoise": denoise
+        }  # fmt: skip
+        texts, shifted = (positive, negative), host.with_shift(model, shift)
+        if keep_steps and sampler_name == "euler":
+            job = fingerprint(
+                host.versions(), host.model_fingerprint(model), shift, plan, samples, texts, chosen,
+                host.detail_of(model).identity(),
+            )  # fmt: skip
+            kept = KeptSteps(host.steps_folder(), job)
+            prune(kept.folder, but=job)
+            samples = host.sample_resumable(shifted, samples, *texts, kept, **chosen)
+        else:
+            if keep_steps:
+                logging.info("AtlasVid: %s keeps no steps; only euler can go on.", sampler_name)
+            samples = host.sample(shifted, samples, *texts, sampler_name=sampler_name, **chosen)
         return io.NodeOutput({"samples": samples})

@@ -11,6 +11,15 @@ from atlasvid_core.wan.dit import WanConfig, WanDiT
 from .common import EULER, SIZES, prompt
 
 
+@pytest.fixture(autouse=True)
+def output(host, monkeypatch, tmp_path):
+    """ComfyUI's output folder is a test's own: what one job keeps is no other test's business."""
+    import folder_paths
+
+    monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path / "output"))
+    return tmp_path / "output"
+
+
 @pytest.fixture(scope="session")
 def nodes(pack):
     """Our node classes by name, each call giving its first output."""

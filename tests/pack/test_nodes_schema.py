@@ -16,6 +16,7 @@ INPUTS = {
     "AtlasVidLocalityPreservingPatch": ["model", "plan", "guide", "backend", "memory_budget"],
     "AtlasVidDetailJointSampler": [
         "model", "plan", "positive", *SAMPLER, "start", "denoise", "negative", "proxy", "vae",
+        "keep_steps",
     ],
     "AtlasVidTiledVAEDecode": ["vae", "samples", "tile"],
     "AtlasVidTiledVAEDecodeToVideo": ["vae", "samples", "fps", "codec", "bits", "crf", "tile"],

@@ -58,12 +58,11 @@ def loaded(host, pack, folder, saved, tmp_path_factory):
     def load(*files):
         patched = model
         for file in files:
-            shutil.copy(file, place / file.name)
+            name = f"trained_{file.name}"  # other tests' folders may hold files of the plain name
+            shutil.copy(file, place / name)
             folder_paths.filename_list_cache.pop("loras", None)
             assert adapter.lora_unmatched(model, file) == []
-            patched = host_nodes.LoraLoaderModelOnly().load_lora_model_only(
-                patched, file.name, 1.0
-            )[0]
+            patched = host_nodes.LoraLoaderModelOnly().load_lora_model_only(patched, name, 1.0)[0]
             with safe_open(file, "pt") as opened:
                 names = {n for n in opened.keys() if not n.endswith(".alpha")}  # noqa: SIM118
             assert len(names) > 0
