@@ -46,7 +46,13 @@ def saved_videos(server, entry) -> list:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shipped_workflow_runs_to_its_videos(stocked, name):
-    entry = stocked.queue(made_small(name))
+    workflow, begun = made_small(name), []
+
+    def note(kind, data):
+        if kind == "executing" and data["node"] is not None:
+            begun.append(workflow[data["node"]]["class_type"])
+
+    entry = stocked.queue(workflow, note)
     assert entry["status"]["status_str"] == "success"
     sizes = []
     for path in saved_videos(stocked, entry):
@@ -55,6 +61,8 @@ def test_a_shipped_workflow_runs_to_its_videos(stocked, name):
             sizes.append((len(frames), *frames[0].shape[:2]))
     assert (FRAMES, SIDE_PX, SIDE_PX) in sizes
     assert len(sizes) == (1 if name == "upscale_to_4k" else 2)  # the proxy is saved too
+    if len(sizes) == 2:  # and can be looked at before the hours of stage 2 begin
+        assert begun.index("SaveVideo") < begun.index("AtlasVidDetailJointSampler")
 
 
 def test_the_files_are_what_the_script_writes(server):
