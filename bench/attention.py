@@ -36,7 +36,7 @@ REPEATS, QUICK_REPEATS = 3, 1
 
 def rows(quick: bool = False) -> list[dict]:
     """Every round runs everything at every size: a slow minute bends no slope and no ratio."""
-    works: dict[tuple, Callable[[], object]] = {}
+    works: dict[tuple[Grid, str, str | None], Callable[[], object]] = {}
     pairs: dict[tuple, int] = {}
     for grid in QUICK_GRIDS if quick else GRIDS:
         more = _works(CubeLayout(grid, CUBE), ["windowed"] if quick else _backends())
@@ -50,14 +50,16 @@ def rows(quick: bool = False) -> list[dict]:
         key: 1 if key[1] == "dense" and key[0].count >= DENSE_TOK else usual for key in works
     }
     runs = interleaved(works, repeats, warm=False)
-    return [_row(*key, pairs[key], runs[key]) for key in works]
+    return [_row(key, pairs[key], runs[key]) for key in works]
 
 
-def _works(layout: CubeLayout, backends: list[str]) -> dict[tuple, tuple[Callable, int]]:
+def _works(
+    layout: CubeLayout, backends: list[str]
+) -> dict[tuple[str, str | None], tuple[Callable, int]]:
     """(backend, reach) -> what to time, its pairs. Dense gets its heads in front: its best."""
     tokens = layout.grid.count
     q, k, v = (torch.randn(1, tokens, HEADS, HEAD_SIZE) for _ in range(3))
-    works: dict[tuple, tuple[Callable, int]] = {}
+    works: dict[tuple[str, str | None], tuple[Callable, int]] = {}
     if tokens <= DENSE_TOK:
         heads_first = [x.transpose(1, 2).contiguous() for x in (q, k, v)]
         works["dense", None] = partial(F.scaled_dot_product_attention, *heads_first), tokens**2
@@ -77,7 +79,8 @@ def _backends() -> list[str]:
     return [b for b in fast if attention.pick(b, here)[1] is None]
 
 
-def _row(grid: Grid, backend: str, reach: str | None, pairs: int, runs: list[float]) -> dict:
+def _row(key: tuple[Grid, str, str | None], pairs: int, runs: list[float]) -> dict:
+    grid, backend, reach = key
     flops, seconds = 4 * pairs * HEADS * HEAD_SIZE, median(runs)
     return {
         "backend": backend, "reach": reach, "grid": list(grid), "tokens": grid.count,

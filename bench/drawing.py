@@ -21,10 +21,11 @@ def axes(title: str, x: str, y: str):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    plt.rcParams.update(
-        {"font.size": 13, "axes.edgecolor": INK, "text.color": INK, "axes.labelcolor": INK}
-        | {"xtick.color": INK, "ytick.color": INK, "axes.prop_cycle": plt.cycler(color=COLOURS)}
-    )
+    plt.rc("font", size=13)
+    plt.rc("text", color=INK)
+    plt.rc("axes", edgecolor=INK, labelcolor=INK, prop_cycle=plt.cycler(color=COLOURS))
+    plt.rc("xtick", color=INK)
+    plt.rc("ytick", color=INK)
     figure, ax = plt.subplots(figsize=(WIDTH_PX / DPI, HEIGHT_PX / DPI), dpi=DPI)
     ax.set(title=title, xlabel=x, ylabel=y)
     ax.grid(True, which="major", color=INK, alpha=0.25, linewidth=0.8)
