@@ -7,7 +7,7 @@ Source: DESIGN section 4, "Memory is bounded by slabs".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from .attention.layout import CubeLayout, slabs_of
@@ -57,6 +57,19 @@ def default_chunks(layout: CubeLayout) -> ChunkPlan:
     """Slabs as shallow as they can be, but of SLAB_TOK tokens where the video has so few."""
     deep = SLAB_TOK // (layout.cube.t * layout.grid.h * layout.grid.w)
     return ChunkPlan(min(max(1, deep), layout.n_cubes.t))
+
+
+def smaller(chunks: ChunkPlan) -> ChunkPlan | None:
+    """The next plan that needs less device memory, for when this one ran out; None: there is none.
+
+    In the order of `resolve`: smaller chunks, the hidden state in host memory, shallower slabs.
+    """
+    below = [tok for tok in CHUNKS_TOK if tok < chunks.chunk_tok]
+    if below:
+        return replace(chunks, chunk_tok=below[0])
+    if not chunks.hidden_on_host:
+        return replace(chunks, hidden_on_host=True)
+    return replace(chunks, slab_cubes=1) if chunks.slab_cubes > 1 else None
 
 
 def peak_bytes(chunks: ChunkPlan, layout: CubeLayout, sizes: Activations) -> int:

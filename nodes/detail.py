@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..atlasvid_core.attention.layout import CubeLayout
-from ..atlasvid_core.budget import Activations, ChunkPlan, peak_bytes, resolve
+from ..atlasvid_core.budget import Activations, ChunkPlan, peak_bytes, resolve, smaller
 from ..atlasvid_core.joint import detail_forward
 from ..atlasvid_core.plan import VideoPlan
 from ..atlasvid_core.units import Grid, tok_from_lat
@@ -33,6 +36,10 @@ class Detail:
     on_part: Callable[..., None]
     chunks: ChunkPlan
     sizes: Activations
+    rungs: list[ChunkPlan] = field(default_factory=list)  # tried so far, the last one in use
+
+    def __post_init__(self) -> None:
+        self.rungs.append(self.chunks)
 
     @property
     def need_bytes(self) -> int:
@@ -52,12 +59,29 @@ class Detail:
         refuse.check_forward_inputs({"time_dim_concat": time_dim_concat, **others}, NODE)
         refuse.check_target(Grid(*x.shape[2:]), self.plan, "The latent to denoise")
         guide = None if self.guide is None else self.guide.get()
-        return detail_forward(
-            network, x, timestep, context, clip_fea,
+        forward = partial(
+            detail_forward, network, x, timestep, context, clip_fea,
             cube_tok=self.plan.cube_tok, reach=self.plan.reach, guide=guide,
             backend=self.backend, cast=self.cast, resident=resident, progress=self.on_part,
-            chunks=self.chunks,
         )  # fmt: skip
+        while True:
+            try:
+                return forward(chunks=self.rungs[-1])
+            except torch.OutOfMemoryError as error:
+                self._step_down(error)
+
+    def _step_down(self, error: torch.OutOfMemoryError) -> None:
+        """Out of memory: a smaller chunk plan for the rest of the job, or the end of it."""
+        less = smaller(self.rungs[-1])
+        if less is None:
+            tried = "; ".join(str(chunks) for chunks in self.rungs)
+            raise RuntimeError(
+                f"{NODE}: the device ran out of memory with every way to cut the work: {tried}. "
+                "Take a smaller target or shorter cubes in VideoPlan, offload more of the weights "
+                "(--lowvram), or close what else uses the device."
+            ) from error
+        logging.warning("AtlasVid: out of memory with %s; going on with %s", self.rungs[-1], less)
+        self.rungs.append(less)
 
     def check_sampling(self, noise_shape, conds, model_options) -> None:
         """At the start of sampling, before anything is loaded."""

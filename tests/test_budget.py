@@ -13,6 +13,7 @@ from atlasvid_core.budget import (
     default_chunks,
     peak_bytes,
     resolve,
+    smaller,
 )
 from atlasvid_core.rope import ALIGNMENTS, proxy_axes
 from atlasvid_core.stream import CatRing, Ring
@@ -108,3 +109,14 @@ def test_the_ring_in_buffers_equals_the_ring_by_concatenation():
         for ring in rings:
             ring.drop_before(len(slabs))
             assert not ring.held
+
+
+def test_every_smaller_plan_needs_less_until_none_is_left():
+    layout = CubeLayout(Grid(21, 45, 80), Grid(4, 8, 8))
+    sizes = Activations(1536, 8960, guide_tok=1000)
+    plan, needs = ChunkPlan(2), []
+    while plan is not None:
+        needs.append(peak_bytes(plan, layout, sizes))
+        plan = smaller(plan)
+    assert needs == sorted(needs, reverse=True) and len(needs) == 6
+    assert needs[-1] < 0.5 * needs[0]

@@ -37,7 +37,7 @@ def test_a_lora_left_to_the_host_is_worked_in_once_a_layer(
     guide = guide_of(nodes, plain, plan)
     model = stock.lora().load_lora_model_only(plain, lora_file("offloaded.safetensors"), 1.0)[0]
     patched = nodes.LocalityPreservingPatch(model, plan, guide)
-    detail = replace(patched.get_attachment("atlasvid"), chunks=ChunkPlan(1, 8))
+    detail = replace(patched.get_attachment("atlasvid"), chunks=ChunkPlan(1, 8), rungs=[])
     x, text = torch.randn(1, 16, *plan.target_lat), torch.randn(1, 6, 4096)
 
     def forward():
