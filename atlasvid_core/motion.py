@@ -10,13 +10,13 @@ Shapes: T frames, H, W rows and columns; frames are uint8 [H, W, 3] arrays.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeAlias
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Frame = NDArray[np.uint8]
-Flow = NDArray[np.float32]
+Frame: TypeAlias = np.ndarray  # uint8 [H, W, 3]
+Flow: TypeAlias = np.ndarray  # float32 [H, W, 2], pixels along (w, h)
 
 
 def retimed(frames: Sequence[Frame], at: Iterable[float]) -> Iterator[Frame]:
@@ -60,7 +60,7 @@ def _flow(a: Frame, b: Frame) -> Flow:
     large = (round(size[0] * scale), round(size[1] * scale))
     grey = [cv2.cvtColor(cv2.resize(x, large), cv2.COLOR_RGB2GRAY) for x in (a, b)]
     finder = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    flow = finder.calc(grey[0], grey[1], None)  # type: ignore[call-overload]
+    flow = finder.calc(grey[0], grey[1], None)
     return cv2.resize(flow, size) / scale
 
 

@@ -22,18 +22,14 @@ from . import host, refuse
 TIME_SCALE = "atlasvid_r_t"  # key of a LATENT: the time scale that its coordinates had
 
 
-def check_start(proxy: dict | None, plan: VideoPlan) -> bool:
-    """Whether the LATENT to start from has to be enlarged; raises where it can't be used."""
+def given(proxy: dict | None) -> dict:
+    """The LATENT to start from; raises where there is none."""
     if proxy is None:
         raise ValueError(
             'start is "proxy" but the proxy input is empty; it needs a LATENT. Connect the one '
             'that SemanticProxyGenerator or VAE Encode gives, or set start to "noise".'
         )
-    lat = refuse.check_latent(proxy["samples"], "The proxy")
-    if lat == plan.target_lat:
-        return False
-    refuse.check_proxy(tok_from_lat(lat), plan)
-    return True
+    return proxy
 
 
 def enlarged_frames(frames_THW3: Tensor, plan: VideoPlan, time_scale: float | None) -> Iterator:
@@ -53,8 +49,11 @@ def enlarged(proxy: dict | None, plan: VideoPlan, vae, node: str) -> Tensor:
 
     A latent of the target's size comes back as it is.
     """
-    if not check_start(proxy, plan):
+    proxy = given(proxy)
+    lat = refuse.check_latent(proxy["samples"], "The proxy")
+    if lat == plan.target_lat:
         return proxy["samples"]
+    refuse.check_proxy(tok_from_lat(lat), plan)
     if vae is None:
         return enlarge(proxy, plan)
     frames = host.decode(vae, proxy["samples"], node)
