@@ -119,7 +119,9 @@ def _latents(size: tuple[int, int], frames: int, folder: Path) -> Path:
             disc = ((x - 3 * number) % size[1] - 90) ** 2 + (y - size[0] / 2) ** 2 < 60**2
             return torch.stack([waves[0], waves[1], disc * 1.6 - 0.8], dim=-1) * 0.8
 
-        save_file({"latent": encode_frames(vae, map(frame, range(frames)))}, file)
+        size_lat = (size[0] // STRIDE_PX, size[1] // STRIDE_PX)
+        plan = TilePlan(size_lat, (64, 64), "frames", 0)
+        save_file({"latent": encode_frames(vae, map(frame, range(frames)), plan)}, file)
     return file
 
 
