@@ -74,15 +74,14 @@ def make_guide(
     *,
     cast: Cast = plain_cast,
     progress: Progress | None = None,
-    store_dtype: torch.dtype | None = None,
     keep: Callable[[Tensor], Tensor] | None = None,
     run_layer: RunLayer = run_plainly,
 ) -> Guide:
     """Read the proxy latent [B, C_in, t, h, w] (model space) once -> Guide, in host memory.
 
     `model` carries the proxy LoRA. `progress(done, total)` is called once a layer and may raise to
-    cancel. `keep` says what becomes of each K and V instead of the move to host memory in
-    `store_dtype`; training leaves them where they are. `run_layer` wraps each layer's work.
+    cancel. `keep` says what becomes of each K and V, by default a move to host memory; training
+    leaves them where they are. `run_layer` wraps each layer's work.
     Raises ValueError for a proxy that holds NaN or whose grid is not that of `axes`.
     """
     if not torch.isfinite(proxy).all():
@@ -96,8 +95,7 @@ def make_guide(
             f"The proxy has {tok_from_lat(Grid(*proxy.shape[2:]))} tokens, its coordinates are for "
             f"{axes.grid}. Make them with proxy_axes for this proxy."
         )
-    if keep is None:
-        keep = partial(_to_host, dtype=store_dtype)
+    keep = keep or to_host()
     x = calls.embed_patches(model, padded)
     time = calls.embed_time(model, torch.zeros(len(x), device=x.device), x.dtype)
     rotation = rotations(axes).to(x.device)
@@ -112,8 +110,9 @@ def make_guide(
     return Guide(axes, target_tok, tuple(k for k, _ in kept), tuple(v for _, v in kept))
 
 
-def _to_host(part: Tensor, dtype: torch.dtype | None) -> Tensor:
-    return part.to("cpu", dtype or part.dtype)
+def to_host(dtype: torch.dtype | None = None) -> Callable[[Tensor], Tensor]:
+    """What becomes of each K and V: a copy in host memory, in `dtype` (None: as computed)."""
+    return lambda part: part.to("cpu", dtype or part.dtype)
 
 
 def _block(block, x: Tensor, time, rotation: Tensor, cast: Cast, last: bool):

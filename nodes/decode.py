@@ -47,6 +47,6 @@ class TiledVAEDecode(io.ComfyNode):
         module, latent, plan = host.load_vae(vae, samples["samples"], NODE, tile)
         images = host.empty_image(vae, shape)
         progress = host.progress_bar(parts(plan, t))
-        for block in decode_blocks(module, latent[0], plan, host.video_folder(), progress):
+        for block in decode_blocks(module, latent[0], plan, host.temporary_folder(), progress):
             images[block.place] = host.to_image(vae, block.pixels_T3HW)
         return io.NodeOutput(images)

@@ -64,7 +64,7 @@ class TiledVAEDecodeToVideo(io.ComfyNode):
         refuse.check_tile(tile, NODE)
         t = refuse.check_latent(samples["samples"], "The latent to decode").t
         module, latent, plan = host.load_vae(vae, samples["samples"], NODE, tile)
-        folder = host.video_folder()
+        folder = host.temporary_folder()
         progress = host.progress_bar(parts(plan, t) + frames_px(t))
         chunks = decode_pixels(module, latent[0], plan, folder, form.bits, progress)
         path = folder / f"atlasvid_{uuid.uuid4().hex[:12]}{form.suffix}"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
-from ..atlasvid_core.guide import make_guide
+from ..atlasvid_core.guide import make_guide, to_host
 from ..atlasvid_core.rope import proxy_axes
 from ..atlasvid_core.units import tok_from_lat
 from . import host, refuse
 from .enlarge import TIME_SCALE
 from .fingerprint import fingerprint
-from .kept_guide import DTYPES, KeptGuide, in_memory, on_disk
+from .kept_guide import DTYPES, KeptGuide, on_disk
 from .sockets import CATEGORY, HIDDEN, PLAN_TIP, Guide, Plan, search
 
 NODE = "ScaledRoPEAligner"
@@ -64,7 +64,7 @@ class ScaledRoPEAligner(io.ComfyNode):
         tok = tok_from_lat(lat)
         refuse.check_proxy(tok, plan)
         axes = proxy_axes(tok, plan.target_tok, plan.alignment, proxy.get(TIME_SCALE))
-        keep = in_memory(DTYPES[dtype])
+        keep = to_host(DTYPES[dtype])
         if store == "disk":
             keep = on_disk(host.temporary_folder(), DTYPES[dtype])
 

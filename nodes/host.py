@@ -149,7 +149,10 @@ def empty_latent(shape) -> Tensor:
 
 
 def temporary_folder() -> Path:
-    return Path(folder_paths.get_temp_directory())
+    """ComfyUI's temp folder: scratch files, and videos that a node downstream saves."""
+    folder = Path(folder_paths.get_temp_directory())
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def stop_if_cancelled(*_: object) -> None:
@@ -311,7 +314,7 @@ def decode(vae, samples: Tensor, node: str) -> Tensor:
     module, latent, plan = load_vae(vae, samples, node)
     progress = progress_bar(parts(plan, latent.shape[2]))
     with torch.no_grad():
-        return decode_frames(module, latent, progress, plan, video_folder())[0]
+        return decode_frames(module, latent, progress, plan, temporary_folder())[0]
 
 
 def encode(vae, frames: Iterable[Tensor], lat: Grid, node: str) -> Tensor:
@@ -336,13 +339,6 @@ def empty_image(vae, shape: tuple[int, ...]) -> Tensor:
 def to_image(vae, pixels_T3HW: Tensor) -> Tensor:
     """Decoded pixels in -1..1 -> IMAGE [T, H, W, 3] in 0..1."""
     return vae.process_output(pixels_T3HW.to(vae.output_device).float()).movedim(1, -1)
-
-
-def video_folder() -> Path:
-    """ComfyUI's temp folder: scratch files, and videos that a node downstream saves."""
-    folder = Path(folder_paths.get_temp_directory())
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 # LoRA files

@@ -7,6 +7,7 @@ tensors live from ScaledRoPEAligner to the end of sampling, and are made anew fo
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -62,13 +63,8 @@ class KeptGuide:
         )
 
 
-def in_memory(dtype: torch.dtype | None) -> Callable[[Tensor], Tensor]:
-    """What becomes of each K and V: a copy in host memory, in `dtype` (None: as computed)."""
-    return lambda part: part.to("cpu", dtype or part.dtype)
-
-
 def on_disk(folder: Path, dtype: torch.dtype | None) -> Callable[[Tensor], Tensor]:
-    """The same in a memory-mapped file of its own in `folder`, which nobody else sees.
+    """What becomes of each K and V: a memory-mapped file of its own in `folder`, as `to_host`.
 
     The system reads what a slab needs and may drop it again. A file has no name any more where the
     system lets an open file be removed; elsewhere it goes with the host's temporary files.
@@ -78,12 +74,19 @@ def on_disk(folder: Path, dtype: torch.dtype | None) -> Callable[[Tensor], Tenso
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"atlasvid_guide_{uuid4().hex}"
         kind = dtype or part.dtype
+        need, free = part.numel() * kind.itemsize, shutil.disk_usage(folder).free
+        if need > free:  # writing to a mapped file on a full disk would end the process
+            raise RuntimeError(
+                f"ScaledRoPEAligner keeps {need / GIB:.2f} GB of the guide for each of a layer's "
+                f"keys and values in {folder}, where {free / GIB:.2f} GB are free. Free some space "
+                "there, or set `store` to memory."
+            )
         try:
             mapped = torch.from_file(str(path), shared=True, size=part.numel(), dtype=kind)
             mapped = mapped.view(part.shape).copy_(part)
         except (OSError, RuntimeError) as error:
             raise RuntimeError(
-                f"ScaledRoPEAligner could not keep {part.numel() * kind.itemsize / GIB:.2f} GB of "
+                f"ScaledRoPEAligner could not keep {need / GIB:.2f} GB of "
                 f"the guide in {folder}: {error}. Free some space there, or set `store` to memory."
             ) from error
         finally:

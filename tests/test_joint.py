@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from atlasvid_core.budget import ChunkPlan
-from atlasvid_core.guide import make_guide
+from atlasvid_core.guide import make_guide, to_host
 from atlasvid_core.joint import detail_forward
 from atlasvid_core.plan import REACHES
 from atlasvid_core.rope import ALIGNMENTS, proxy_axes
@@ -145,6 +145,6 @@ def test_the_guide_is_kept_in_the_dtype_asked_for():
     axes = proxy_axes(PROXY_TOK, TARGET_TOK, "ratio", None)
     proxy = inputs(1)[1]
     whole = make_guide(model(1), proxy, axes, TARGET_TOK)
-    half = make_guide(model(1), proxy, axes, TARGET_TOK, store_dtype=torch.bfloat16)
+    half = make_guide(model(1), proxy, axes, TARGET_TOK, keep=to_host(torch.bfloat16))
     assert whole.bytes == 2 * 3 * PROXY_TOK.count * 256 * 4
     assert half.bytes == whole.bytes // 2

@@ -56,12 +56,7 @@ def attend(
     aligned: Aligned | None = None,
     slab: Slab | None = None,
 ) -> Tensor:
-    """Local attention with a guide, tokens in cube order and already rotated -> [B, S, N, H].
-
-    `guide_kv`: keys and values of the proxy [B or 1, G, N, H]; `aligned` says who sees which.
-    With `aligned` alone, `k_BSNH` and `v_BSNH` already end with the proxy's.
-    With `slab`, queries are its tokens only, keys and values those of its ring.
-    """
+    """As `dense.attend`, whose docstring holds for all backends -> [B, S, N, H]."""
     given = (q_BSNH, k_BSNH, v_BSNH, layout, reach, guide_kv, aligned, slab)
     reason = unavailable(q_BSNH.device) or _unfit(q_BSNH, k_BSNH, v_BSNH, *(guide_kv or ()))
     if reason is not None:

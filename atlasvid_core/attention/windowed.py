@@ -74,12 +74,7 @@ def attend(
     aligned: Aligned | None = None,
     slab: Slab | None = None,
 ) -> Tensor:
-    """Local attention with a guide, tokens in cube order and already rotated -> [B, S, N, H].
-
-    `guide_kv`: keys and values of the proxy [B or 1, G, N, H]; `aligned` says who sees which.
-    With `aligned` alone, `k_BSNH` and `v_BSNH` already end with the proxy's.
-    With `slab`, queries are its tokens only, keys and values those of its ring.
-    """
+    """As `dense.attend`, whose docstring holds for all backends -> [B, S, N, H]."""
     batch = q_BSNH.shape[0]
     if guide_kv is not None:
         assert aligned is not None and guide_kv[0].shape[1] == aligned.grid.count

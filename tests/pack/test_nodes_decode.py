@@ -99,7 +99,7 @@ def test_a_cancel_leaves_no_file(to_video, monkeypatch):
     from atlasvid_pack.nodes import host as adapter
     from comfy.model_management import InterruptProcessingException as Cancelled
 
-    before = set(adapter.video_folder().iterdir())
+    before = set(adapter.temporary_folder().iterdir())
     for at in (1, 4, 6):
         calls = []
 
@@ -113,7 +113,7 @@ def test_a_cancel_leaves_no_file(to_video, monkeypatch):
         with pytest.raises(Cancelled):
             to_video(torch.randn(1, 16, 2, 4, 4), codec="h264")
         assert len(calls) == at
-    assert set(adapter.video_folder().iterdir()) == before
+    assert set(adapter.temporary_folder().iterdir()) == before
 
 
 def test_refused(nodes, vae, to_video, monkeypatch):

@@ -1,5 +1,7 @@
 """The guide's gigabytes: where they lie, in which type, and for how long."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -62,12 +64,17 @@ def test_its_type_and_size_are_chosen_and_said(nodes, wan, plan, proxy, dtype):
     assert dtype in guide.summary() and f"{guide.proxy_tok.count:,} proxy tokens" in guide.summary()
 
 
-def test_a_full_disk_is_said_with_the_way_out(pack, tmp_path):
-    from atlasvid_pack.nodes.kept_guide import on_disk
+def test_a_full_disk_is_said_with_the_way_out(pack, tmp_path, monkeypatch):
+    from atlasvid_pack.nodes import kept_guide
 
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises((RuntimeError, OSError), match="file|store"):
-        on_disk(tmp_path / "file" / "below", None)(torch.zeros(1, 4, 1, 128))
+    part = torch.zeros(1, 4, 1, 128)
+    bytes_free = SimpleNamespace(free=part.nbytes)
+    monkeypatch.setattr(kept_guide.shutil, "disk_usage", lambda folder: bytes_free)
+    assert torch.equal(kept_guide.on_disk(tmp_path, None)(part), part)
+    bytes_free.free -= 1
+    with pytest.raises(RuntimeError, match="GB are free.*set `store` to memory"):
+        kept_guide.on_disk(tmp_path, None)(part)
+    assert not list(tmp_path.iterdir())
 
 
 def test_sizes_are_those_of_the_plan(nodes, wan):
