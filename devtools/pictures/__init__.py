@@ -1,0 +1,1 @@
+"""Pictures of README and the help pages, drawn by scripts: `python -m devtools.pictures`."""
