@@ -183,7 +183,7 @@ def _stream(
         for p, part in enumerate(parts):
             x = hidden.read(i, p)
             q = calls.queries(attn, layer.normed(x), work.rotation(part))
-            seen = attend(q, k, v, work.layout, work.reach, None, aligned, part)
+            seen = attend(q, k, v, work.layout, work.reach, None, aligned, part, spare=q)
             hidden.write(i, p, layer.after_attention(x, seen))
             yield
 

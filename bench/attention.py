@@ -3,7 +3,8 @@
 Useful FLOPs are 4 x query-key pairs x heads x head size of what the reach lets see, so that useful
 FLOP/s of a backend compares with those of PyTorch's dense attention, all of whose pairs count.
 Peers: dense attention itself, and a window sliding over the flattened sequence with as many keys a
-query as `faces` has inside the grid. NATTEN installs, but its kernels want CUDA; what it runs
+query as `faces` has inside the grid. Local attention writes where the forward has it write, into
+memory that is there already. NATTEN installs, but its kernels want CUDA; what it runs
 without is eager flex_attention, which writes the whole score matrix (minutes at 8,192 tokens).
 """
 
@@ -66,9 +67,11 @@ def _works(
     window = (CUBE.count, len(steps_of("faces")))
     pairs = sliding.pairs(tokens, *window)
     works["sliding", None] = partial(sliding.attend, q, k, v, *window), pairs
+    spare = torch.zeros_like(q)
     for backend, reach in ((b, r) for b in backends for r in REACHES):
         attend, _ = attention.pick(backend, q.device)
-        works[backend, reach] = partial(attend, q, k, v, layout, reach), pair_count(layout, reach)
+        work = partial(attend, q, k, v, layout, reach, spare=spare)
+        works[backend, reach] = work, pair_count(layout, reach)
     return works
 
 

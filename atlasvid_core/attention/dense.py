@@ -23,12 +23,15 @@ def attend(
     guide_kv: tuple[Tensor, Tensor] | None = None,
     aligned: Aligned | None = None,
     slab: Slab | None = None,
+    spare: Tensor | None = None,
 ) -> Tensor:
     """Local attention with a guide, tokens in cube order and already rotated -> [B, S, N, H].
 
     `guide_kv`: keys and values of the proxy [B or 1, G, N, H]; `aligned` says who sees which.
     With `aligned` alone, `k_BSNH` and `v_BSNH` already end with the proxy's.
     With `slab`, queries are its tokens only, keys and values those of its ring.
+    `spare`: memory of the queries' shape, possibly theirs, that a backend may write the result to
+    where no gradients are wanted; read what is returned.
     Raises ValueError where the score matrix would be too large to hold.
     """
     tokens, proxies = layout.grid.count, 0 if aligned is None else aligned.grid.count

@@ -55,9 +55,10 @@ def attend(
     guide_kv: tuple[Tensor, Tensor] | None = None,
     aligned: Aligned | None = None,
     slab: Slab | None = None,
+    spare: Tensor | None = None,
 ) -> Tensor:
     """As `dense.attend`, whose docstring holds for all backends -> [B, S, N, H]."""
-    given = (q_BSNH, k_BSNH, v_BSNH, layout, reach, guide_kv, aligned, slab)
+    given = (q_BSNH, k_BSNH, v_BSNH, layout, reach, guide_kv, aligned, slab, spare)
     reason = unavailable(q_BSNH.device) or _unfit(q_BSNH, k_BSNH, v_BSNH, *(guide_kv or ()))
     if reason is not None:
         warn_once(reason)
