@@ -32,7 +32,7 @@ GRIDS = tuple(Grid(*g) for g in ((8, 32, 32), (8, 32, 64), (8, 64, 64), (16, 64,
 QUICK_GRIDS = (Grid(4, 16, 32), Grid(6, 16, 32))
 DENSE_TOK = 65_536  # dense attention is timed up to here, at this size once
 AT_TOK = 32_768  # where the targets look
-REPEATS, QUICK_REPEATS = 3, 1
+REPEATS, DENSE_REPEATS, QUICK_REPEATS = 7, 3, 1
 
 
 def rows(quick: bool = False) -> list[dict]:
@@ -46,12 +46,16 @@ def rows(quick: bool = False) -> list[dict]:
     for key, work in works.items():
         if key[1] != "dense":  # caches, compilation
             work()
-    usual = QUICK_REPEATS if quick else REPEATS
-    repeats = {
-        key: 1 if key[1] == "dense" and key[0].count >= DENSE_TOK else usual for key in works
-    }
-    runs = interleaved(works, repeats, warm=False)
+    runs = interleaved(works, {key: _repeats(key, quick) for key in works}, warm=False)
     return [_row(key, pairs[key], runs[key]) for key in works]
+
+
+def _repeats(key: tuple[Grid, str, str | None], quick: bool) -> int:
+    if quick:
+        return QUICK_REPEATS
+    if key[1] != "dense":
+        return REPEATS
+    return 1 if key[0].count >= DENSE_TOK else DENSE_REPEATS
 
 
 def _works(
