@@ -6,15 +6,11 @@ latent frame of the proxy holds motion of 4 r_t target frames, so mixing latents
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import cv2
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..atlasvid_core.motion import retimed
+from ..atlasvid_core.enlarge import enlarged_frames, times
 from ..atlasvid_core.plan import VideoPlan
 from ..atlasvid_core.units import tok_from_lat
 from . import host, refuse
@@ -30,18 +26,6 @@ def given(proxy: dict | None) -> dict:
             'that SemanticProxyGenerator or VAE Encode gives, or set start to "noise".'
         )
     return proxy
-
-
-def enlarged_frames(frames_THW3: Tensor, plan: VideoPlan, time_scale: float | None) -> Iterator:
-    """Decoded frames in -1..1 -> the target's frames [H, W, 3] in -1..1, one after the other.
-
-    Motion compensated in time, Lanczos in space. Times are those of `stretch`.
-    """
-    size = (plan.width_px, plan.height_px)
-    small = [((f + 1) * 127.5).clamp(0, 255).byte().cpu().numpy() for f in frames_THW3]
-    for frame in retimed(small, times(len(small), plan.frames_px, time_scale).tolist()):
-        large = cv2.resize(frame, size, interpolation=cv2.INTER_LANCZOS4)
-        yield torch.from_numpy(large.astype(np.float32)) / 127.5 - 1
 
 
 def enlarged(proxy: dict | None, plan: VideoPlan, vae, node: str) -> Tensor:
@@ -70,20 +54,9 @@ def enlarge(proxy: dict, plan: VideoPlan) -> Tensor:
 
 
 def stretch(frames: Tensor, count: int, time_scale: float | None) -> Tensor:
-    """[t, ...] -> [count, ...], linear in between.
-
-    Frame j lands at j * `time_scale`, where stage 1 made it, and the last one is held; without a
-    time scale (any other video) first and last frames land on first and last.
-    """
+    """[t, ...] -> [count, ...], linear in between, at the core's `times`."""
     at = times(len(frames), count, time_scale).to(frames.device)
     low = at.long().clamp(max=max(0, len(frames) - 2))
     high = (low + 1).clamp(max=len(frames) - 1)
     part = (at - low).to(frames.dtype).view(-1, *[1] * (frames.ndim - 1))
     return torch.lerp(frames[low], frames[high], part)
-
-
-def times(have: int, count: int, time_scale: float | None) -> Tensor:
-    """-> float64 [count]: where each of `count` frames lies among those of a video of `have`."""
-    if time_scale is None:
-        return torch.linspace(0, have - 1, count, dtype=torch.float64)
-    return (torch.arange(count, dtype=torch.float64) / time_scale).clamp(max=have - 1)
