@@ -9,6 +9,7 @@ from ..atlasvid_core.decode import decode_blocks, frames_px, parts
 from ..atlasvid_core.tiles import STRIDE_PX
 from . import host, refuse
 from .sockets import CATEGORY, search
+from .timing import timed
 
 NODE = "TiledVAEDecode"
 TILE = io.Int.Input(
@@ -38,6 +39,7 @@ class TiledVAEDecode(io.ComfyNode):
         )
 
     @classmethod
+    @timed
     @torch.no_grad()
     def execute(cls, vae, samples, tile) -> io.NodeOutput:
         refuse.check_tile(tile, NODE)

@@ -16,6 +16,7 @@ from ..atlasvid_core.video_file import CODECS, VideoFormat, copy_video, write_vi
 from . import host, refuse
 from .decode import TILE
 from .sockets import CATEGORY, search
+from .timing import timed
 
 NODE = "TiledVAEDecodeToVideo"
 
@@ -58,6 +59,7 @@ class TiledVAEDecodeToVideo(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
+    @timed
     @torch.no_grad()
     def execute(cls, vae, samples, fps, codec, bits, crf, tile) -> io.NodeOutput:
         form = VideoFormat(codec, int(bits), fps, crf)

@@ -13,6 +13,7 @@ from .enlarge import TIME_SCALE
 from .fingerprint import fingerprint
 from .kept_guide import DTYPES, KeptGuide, on_disk
 from .sockets import CATEGORY, HIDDEN, PLAN_TIP, Guide, Plan, search
+from .timing import timed
 
 NODE = "ScaledRoPEAligner"
 
@@ -58,6 +59,7 @@ class ScaledRoPEAligner(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
+    @timed
     def execute(cls, model, proxy, plan, dtype="auto", store="memory") -> io.NodeOutput:
         facts = host.check_model(model, NODE, cls.hidden, plan)
         lat = refuse.check_latent(proxy["samples"], "The proxy")

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..atlasvid_core.guide import Guide
 from ..atlasvid_core.units import Grid
+from .timing import part
 
 GIB = 2**30
 DTYPES = {
@@ -47,7 +48,8 @@ class KeptGuide:
     def get(self) -> Guide:
         """The guide; made anew, which takes as long as a step of stage 1, if it was let go."""
         if self._guide is None:
-            self._guide = self._make()
+            with part("guide"):
+                self._guide = self._make()
         return self._guide
 
     def release(self) -> None:

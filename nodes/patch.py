@@ -8,6 +8,7 @@ from ..atlasvid_core.attention import BACKENDS
 from . import host, refuse
 from .detail import GIB, NODE, Detail, cut_for
 from .sockets import CATEGORY, HIDDEN, PLAN_TIP, Guide, Plan, search
+from .timing import timed
 
 
 class LocalityPreservingPatch(io.ComfyNode):
@@ -62,6 +63,7 @@ class LocalityPreservingPatch(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
+    @timed
     def execute(cls, model, plan, guide=None, backend="auto", memory_budget=0.0) -> io.NodeOutput:
         facts = host.check_model(model, NODE, cls.hidden, plan)
         refuse.check_unpatched(host.detail_of(model), NODE)

@@ -8,6 +8,7 @@ from ..atlasvid_core.plan import ALIGNMENTS, REACHES, make_plan
 from ..atlasvid_core.units import LATENT_CHANNELS, Grid
 from . import host
 from .sockets import CATEGORY, Plan, search
+from .timing import timed
 
 
 class VideoPlanNode(io.ComfyNode):
@@ -82,6 +83,7 @@ class VideoPlanNode(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
+    @timed
     def execute(
         cls, width, height, frames, fps, r_t, proxy_height, cube_t, cube_h, cube_w, reach, alignment
     ) -> io.NodeOutput:

@@ -6,6 +6,7 @@ from comfy_api.latest import io
 
 from ..atlasvid_core.tiny.words import VIEWS, encode_prompt
 from .sockets import CATEGORY, search
+from .timing import timed
 
 
 class TinyPrompt(io.ComfyNode):
@@ -38,5 +39,6 @@ class TinyPrompt(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
+    @timed
     def execute(cls, text, view) -> io.NodeOutput:
         return io.NodeOutput([[encode_prompt(text, view), {}]])

@@ -8,6 +8,7 @@ from ..atlasvid_core.units import LATENT_CHANNELS
 from . import host, refuse
 from .enlarge import TIME_SCALE
 from .sockets import CATEGORY, HIDDEN, PLAN_TIP, Plan, sampler_inputs, search
+from .timing import timed
 
 NODE = "SemanticProxyGenerator"
 
@@ -45,6 +46,7 @@ class SemanticProxyGenerator(io.ComfyNode):
         )
 
     @classmethod
+    @timed
     def execute(
         cls, model, positive, negative, plan,
         seed, steps, cfg, sampler_name, scheduler, shift,

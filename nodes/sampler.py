@@ -13,6 +13,7 @@ from .enlarge import enlarged
 from .fingerprint import fingerprint
 from .kept_steps import KeptSteps, prune
 from .sockets import CATEGORY, HIDDEN, PLAN_TIP, Plan, sampler_inputs, search
+from .timing import part, timed
 
 NODE = "DetailJointSampler"
 
@@ -71,6 +72,7 @@ class DetailJointSampler(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
+    @timed
     def execute(
         cls, model, plan, positive, seed, steps, cfg, sampler_name, scheduler, shift,
         start, denoise, negative=None, proxy=None, vae=None,
@@ -81,7 +83,8 @@ class DetailJointSampler(io.ComfyNode):
         if start == "noise":
             samples, denoise = host.empty_latent((1, LATENT_CHANNELS, *plan.target_lat)), 1.0
         else:
-            samples = enlarged(proxy, plan, vae, NODE)
+            with part("start"):
+                samples = enlarged(proxy, plan, vae, NODE)
         if negative is None:
             negative = [[torch.zeros_like(text), dict(rest)] for text, rest in positive]
         chosen = {
@@ -95,9 +98,11 @@ class DetailJointSampler(io.ComfyNode):
             )  # fmt: skip
             kept = KeptSteps(host.steps_folder(), job)
             prune(kept.folder, but=job)
-            samples = host.sample_resumable(shifted, samples, *texts, kept, **chosen)
+            with part("sampling"):
+                samples = host.sample_resumable(shifted, samples, *texts, kept, **chosen)
         else:
             if keep_steps:
                 logging.info("AtlasVid: %s keeps no steps; only euler can go on.", sampler_name)
-            samples = host.sample(shifted, samples, *texts, sampler_name=sampler_name, **chosen)
+            with part("sampling"):
+                samples = host.sample(shifted, samples, *texts, sampler_name=sampler_name, **chosen)
         return io.NodeOutput({"samples": samples})
