@@ -1,0 +1,100 @@
+"""Copies of videos that every browser plays: H.264 in MP4, 8 bits, 4:2:0, no side over a limit.
+
+A browser shows nothing of ProRes, FFV1 or 10-bit H.264, and few decode sides over 4096 pixels.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.video.reformatter import ColorRange, Colorspace, Interpolation
+
+from .video_file import BT709, LIMITED
+
+PLAYED = {"h264"}
+PIXELS = {"yuv420p", "yuvj420p"}
+OPTIONS = {"crf": "16", "preset": "veryfast"}
+KEY_S = 0.5  # seconds between key frames: a step back decodes no more than that
+
+
+@dataclass(frozen=True)
+class VideoFacts:
+    """What a file holds, read without decoding it. Sides in pixels."""
+
+    codec: str
+    pixels: str
+    mp4: bool
+    width: int
+    height: int
+    frames: int
+    fps: float
+
+    def plays(self, max_side: int) -> bool:
+        """Whether every browser plays the file as it is, and no side is over `max_side`."""
+        known = self.codec in PLAYED and self.pixels in PIXELS and self.mp4
+        return known and max(self.width, self.height) <= max_side
+
+
+def facts_of(path: Path) -> VideoFacts:
+    """Raises ValueError where the file holds no video that can be read."""
+    try:
+        with av.open(str(path)) as file:
+            if not file.streams.video:
+                raise ValueError(f"{path.name} holds no video.")
+            stream = file.streams.video[0]
+            frames = stream.frames or sum(1 for p in file.demux(stream) if p.dts is not None)
+            return VideoFacts(
+                stream.codec_context.name, str(stream.pix_fmt), "mp4" in file.format.name,
+                stream.width, stream.height, frames, float(stream.average_rate or 1),
+            )  # fmt: skip
+    except av.FFmpegError as error:
+        raise ValueError(f"{path.name} can't be read as a video ({error}).") from error
+
+
+def fitted(width: int, height: int, max_side: int) -> tuple[int, int]:
+    """The largest even size of this shape with no side over `max_side`; never enlarged."""
+    scale = min(1.0, max_side / max(width, height))
+    return max(2, int(width * scale) // 2 * 2), max(2, int(height * scale) // 2 * 2)
+
+
+def make_playable(
+    source: Path, target: Path, max_side: int, on_frame: Callable[..., None] = lambda: None
+) -> None:
+    """A copy that every browser plays, one frame at a time; `on_frame()` after each may raise.
+
+    Written beside `target` and renamed. Frames are spaced evenly at the source's average rate.
+    """
+    beside = target.with_name(target.name + ".part")
+    try:
+        with av.open(str(source)) as given, av.open(str(beside), "w", format="mp4") as file:
+            inside = given.streams.video[0]
+            inside.thread_type = "AUTO"
+            rate = Fraction(inside.average_rate or 1).limit_denominator(1001)
+            stream = file.add_stream("libx264", rate=rate, options=OPTIONS)
+            stream.width, stream.height = fitted(inside.width, inside.height, max_side)
+            stream.pix_fmt = "yuv420p"
+            stream.codec_context.gop_size = max(1, round(KEY_S * rate))
+            _tag(stream.codec_context)
+            for number, frame in enumerate(given.decode(inside)):
+                shown = frame.reformat(
+                    stream.width, stream.height, "yuv420p", dst_colorspace=Colorspace.ITU709,
+                    dst_color_range=ColorRange.MPEG, interpolation=Interpolation.AREA,
+                )  # fmt: skip
+                shown.pts, shown.time_base = number, 1 / rate
+                _tag(shown)
+                file.mux(stream.encode(shown))
+                on_frame()
+            file.mux(stream.encode())
+        os.replace(beside, target)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _tag(target) -> None:
+    target.colorspace = target.color_primaries = target.color_trc = BT709
+    target.color_range = LIMITED
