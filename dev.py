@@ -29,7 +29,7 @@ from devtools.server import link_folder, link_pack  # noqa: E402
 from devtools.steps import StepFailed, run, say  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent
-CHECKED = ("atlasvid_core", "nodes", "devtools", "bench")
+CHECKED = ("atlasvid_core", "atlasvid_batch", "nodes", "devtools", "bench")
 
 
 def main(argv: list[str] | None = None) -> int:

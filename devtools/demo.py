@@ -17,7 +17,8 @@ from pathlib import Path
 
 import cv2
 
-from .client import JobFailed, JobRefused
+from atlasvid_batch.client import JobFailed, JobRefused
+
 from .contact_sheet import contact_sheet, read_video
 from .progress import Progress
 from .server import Server, ServerFailed, make_base

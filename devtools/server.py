@@ -8,7 +8,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from .client import Client
+from atlasvid_batch.client import Client
+
 from .steps import end
 
 FOLDERS = ("custom_nodes", "input", "models", "output", "temp", "user")

@@ -1,7 +1,7 @@
 """Fixtures: the host in this process, the pack loaded as the host loads it, a live server.
 
 The root holds a folder `nodes/`, and the host has a module of that name: so the root never lies
-on sys.path here, and `atlasvid_core`, `devtools` and `bench` are loaded from their files.
+on sys.path here, and `atlasvid_core` and its neighbours are loaded from their files.
 """
 
 import importlib.util
@@ -28,6 +28,7 @@ def load_package(name: str, folder: Path):
 
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
 load_package("atlasvid_core", ROOT / "atlasvid_core")
+load_package("atlasvid_batch", ROOT / "atlasvid_batch")
 load_package("devtools", ROOT / "devtools")
 load_package("bench", ROOT / "bench")
 

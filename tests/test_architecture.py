@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CORE = sorted((ROOT / "atlasvid_core").rglob("*.py"))
 NODES = sorted((ROOT / "nodes").rglob("*.py"))
 DEVTOOLS = [ROOT / "dev.py", *sorted((ROOT / "devtools").rglob("*.py"))]
+BATCH = sorted((ROOT / "atlasvid_batch").rglob("*.py"))
 BENCH = sorted((ROOT / "bench").rglob("*.py"))
 OTHERS = [ROOT / "__init__.py", *sorted((ROOT / "tests").rglob("*.py"))]
 
@@ -76,7 +77,7 @@ def test_only_the_adapter_meets_the_hosts_internals(file):
 
 @pytest.mark.parametrize("file", DEVTOOLS, ids=name_of)
 def test_tools_run_without_the_environment(file):
-    allowed = {"devtools"} if file.name == "dev.py" else set()
+    allowed = {"devtools"} if file.name == "dev.py" else {"atlasvid_batch"}
     if file.name in ("demo.py", "contact_sheet.py", "thumbnails.py"):  # these run inside .venv
         allowed |= {"cv2", "numpy"}
     if file.name == "thumbnails.py":  # it paints the tiny world
@@ -84,6 +85,14 @@ def test_tools_run_without_the_environment(file):
     if file.parent.name == "pictures":  # what they show is the core's own geometry
         allowed |= {"atlasvid_core"}
     assert imported(file) <= set(sys.stdlib_module_names) | allowed
+
+
+@pytest.mark.parametrize("file", BATCH, ids=name_of)
+def test_batches_need_python_alone(file):
+    allowed = {"PIL", "av"} if file.name == "sheet.py" else set()
+    assert imported(file) <= set(sys.stdlib_module_names) | allowed
+    assert not imported(file) & UNSAFE
+    assert not climbs(file)
 
 
 @pytest.mark.parametrize("file", BENCH, ids=name_of)
@@ -117,7 +126,7 @@ def test_core_leaves_the_host_out_of_the_process():
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
 
 
-@pytest.mark.parametrize("file", CORE + NODES + DEVTOOLS + BENCH + OTHERS, ids=name_of)
+@pytest.mark.parametrize("file", CORE + NODES + DEVTOOLS + BATCH + BENCH + OTHERS, ids=name_of)
 def test_files_stay_short(file):
     lines = len(file.read_text(encoding="utf-8").splitlines())
     assert lines < MOST_LINES, f"{name_of(file)} has {lines} lines: split it"

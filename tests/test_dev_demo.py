@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from devtools.client import JobFailed, JobRefused, refusal
+from atlasvid_batch.client import JobFailed, JobRefused, refusal
 from devtools.contact_sheet import contact_sheet
 from devtools.demo import adjust, keep_videos, settle, wishes
 from devtools.progress import Progress

@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from devtools.client import JobFailed
+from atlasvid_batch.client import JobFailed
 from devtools.server import Server, ServerFailed, make_base
 
 from .common import ROOT, api_workflow

@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 
-from devtools.client import JobFailed, JobRefused
+from atlasvid_batch.client import JobFailed, JobRefused
 from devtools.make_workflows import rendered
 
 from .common import (

@@ -1,35 +1,45 @@
-"""Just enough of a WebSocket client (RFC 6455) to follow a server on this machine."""
+"""Just enough of a WebSocket client (RFC 6455) to follow a ComfyUI server."""
 
 from __future__ import annotations
 
 import base64
 import os
 import socket
+import ssl
 import struct
+import urllib.parse
 
 TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
 
 
 class WebSocket:
-    """One open connection.
+    """One open connection to `url` (http or https).
 
     Raises OSError (of which TimeoutError is one) where the connection fails or stays silent for
     `timeout_s`.
     """
 
-    def __init__(self, host: str, port: int, path: str, timeout_s: float):
+    def __init__(self, url: str, timeout_s: float):
+        parts = urllib.parse.urlsplit(url)
+        host = parts.hostname or ""
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        path = parts.path + (f"?{parts.query}" if parts.query else "")
         self._socket = socket.create_connection((host, port), timeout=timeout_s)
+        if parts.scheme == "https":
+            self._socket = ssl.create_default_context().wrap_socket(
+                self._socket, server_hostname=host
+            )
         self._stream = self._socket.makefile("rb")
         key = base64.b64encode(os.urandom(16)).decode()
         self._socket.sendall(
-            f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\n"
+            f"GET {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nUpgrade: websocket\r\n"
             f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\n"
             "Sec-WebSocket-Version: 13\r\n\r\n".encode()
         )
         status = self._stream.readline().decode(errors="replace").strip()
         if " 101 " not in f"{status} ":
             self.close()
-            raise ConnectionError(f"no websocket at {host}:{port}{path}: {status or 'no answer'}")
+            raise ConnectionError(f"no websocket at {url}: {status or 'no answer'}")
         while self._stream.readline().strip():
             pass
 

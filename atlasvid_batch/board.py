@@ -1,0 +1,152 @@
+"""Where every job of a batch stands, shared by the workers; what matters goes into the manifest
+before anything is done about it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from .jobs import Job
+from .manifest import Manifest
+
+RETRY_S, MOST_RETRY_S = 4.0, 300.0
+HOPELESS = ("ValueError", "interrupted", "refused")  # the job itself is wrong, or unwanted
+OVER = ("done", "failed")
+MOST_LOSSES = 10  # times that servers may die with a job that they had not begun
+
+
+@dataclass
+class Standing:
+    """waiting, queued (a server has it, or may have it), running, done, failed."""
+
+    job: Job
+    state: str = "waiting"
+    server: str | None = None
+    prompt_id: str | None = None
+    tries: int = 0
+    losses: int = 0
+    not_before: float = 0.0
+    began: float = 0.0
+    progress: str = ""
+    files: list[str] = field(default_factory=list)
+    error: str = ""
+    earlier: bool = False  # done before this run
+
+
+class Board:
+    """All methods may be called by any thread. `say` takes a line for the user."""
+
+    def __init__(
+        self, jobs: Sequence[Job], manifest: Manifest, tries: int, say: Callable[[str], None]
+    ):
+        self.jobs = {job.key: Standing(job) for job in jobs}
+        self.seconds: list[float] = []  # of the jobs that this run saw from end to end
+        self._manifest, self._tries, self._say = manifest, tries, say
+        self._lock = threading.RLock()
+        for key, standing in self.jobs.items():
+            known = manifest.records.get(key)
+            if known and known.state == "done":
+                standing.state, standing.files, standing.earlier = "done", known.files, True
+            elif known and known.state in ("queueing", "queued"):
+                standing.state, standing.tries = "queued", 1
+                standing.server, standing.prompt_id = known.server, known.prompt_id
+
+    def claim(self, server: str) -> Job | None:
+        """The next job for this server, which from now on is thought to have it."""
+        with self._lock:
+            now = time.monotonic()
+            for standing in self.jobs.values():
+                if standing.state == "waiting" and standing.not_before <= now:
+                    self._manifest.add(standing.job.key, "queueing", server=server)
+                    standing.state, standing.server, standing.prompt_id = "queued", server, None
+                    standing.tries += 1
+                    return standing.job
+        return None
+
+    def adopt(self, key: str, server: str, prompt_id: str, state: str) -> bool:
+        """Whether a job that a server says it has (`state`) counts as that server's from now on.
+
+        Not where it is over, or another server has it, or what it has is a try that failed before.
+        """
+        with self._lock:
+            standing = self.jobs[key]
+            free = standing.state == "waiting" and state != "failed"
+            own = standing.state in ("queued", "running") and standing.server == server
+            if free:
+                standing.tries += 1
+            if free or own:
+                self.queued(standing.job, server, prompt_id)
+            return free or own
+
+    def queued(self, job: Job, server: str, prompt_id: str) -> None:
+        with self._lock:
+            standing = self.jobs[job.key]
+            standing.state, standing.server, standing.prompt_id = "queued", server, prompt_id
+            self._manifest.add(job.key, "queued", server=server, prompt_id=prompt_id)
+
+    def held_by(self, server: str) -> list[Standing]:
+        """The jobs that this server has, or may have."""
+        with self._lock:
+            return [
+                s for s in self.jobs.values() if s.state in ("queued", "running")
+                and s.server == server
+            ]  # fmt: skip
+
+    def running(self, key: str) -> None:
+        with self._lock:
+            standing = self.jobs[key]
+            if standing.state == "queued":
+                standing.state, standing.began = "running", time.monotonic()
+
+    def note_progress(self, prompt_id: str, text: str) -> None:
+        with self._lock:
+            for standing in self.jobs.values():
+                if standing.prompt_id == prompt_id and standing.state in ("queued", "running"):
+                    standing.progress = text
+
+    def done(self, key: str, files: list[str]) -> None:
+        with self._lock:
+            standing = self.jobs[key]
+            seconds = time.monotonic() - standing.began if standing.began else None
+            self._manifest.add(
+                key, "done", server=standing.server, prompt_id=standing.prompt_id, files=files,
+                seconds=round(seconds, 2) if seconds else None,
+            )  # fmt: skip
+            if seconds:
+                self.seconds.append(seconds)
+            standing.state, standing.files = "done", files
+            took = f" in {seconds:.1f} s" if seconds else ""
+            self._say(f"{self._tally()} {standing.job.name}: done{took} on {standing.server}")
+
+    def missed(self, key: str, kind: str, error: str) -> None:
+        """A try that gave nothing: the job waits for its next one, or has failed."""
+        with self._lock:
+            standing = self.jobs[key]
+            lost = kind == "lost"
+            if lost and not standing.began:  # something else ended that server
+                standing.tries, standing.losses = standing.tries - 1, standing.losses + 1
+            over = kind in HOPELESS or standing.tries >= self._tries
+            over |= standing.losses >= MOST_LOSSES
+            facts = {"server": standing.server, "prompt_id": standing.prompt_id, "error": error}
+            self._manifest.add(key, "failed" if over else "waiting", **facts)
+            pause_s = min(MOST_RETRY_S, RETRY_S * 2 ** max(0, standing.tries - 1))
+            standing.not_before = 0.0 if lost else time.monotonic() + pause_s
+            standing.state, standing.error = "failed" if over else "waiting", error
+            standing.prompt_id, standing.began, standing.progress = None, 0.0, ""
+            what = "failed" if over else "again" if lost else f"again in {pause_s:.0f} s"
+            self._say(f"{self._tally()} {standing.job.name}: {what}: {error}")
+
+    def over(self) -> bool:
+        with self._lock:
+            return all(s.state in OVER for s in self.jobs.values())
+
+    def snapshot(self) -> list[Standing]:
+        with self._lock:
+            return [Standing(**vars(s)) for s in self.jobs.values()]
+
+    def _tally(self) -> str:
+        done = sum(s.state == "done" for s in self.jobs.values())
+        return f"[{done}/{len(self.jobs)}]"

@@ -1,0 +1,158 @@
+"""The command line: `python -m atlasvid_batch TABLE --workflow FILE --server URL ...`."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from .board import Board, Standing
+from .check import check_jobs
+from .display import PERIOD_S, Display
+from .jobs import Job, make_jobs
+from .manifest import InUse, Manifest
+from .mapping import read_workflow
+from .server import BatchServer
+from .sheet import write_sheets
+from .table import TableError, read_table
+from .worker import Listener, Worker
+
+EPILOG = """\
+Columns: `id` and `priority` (higher first) are the batch's own; every other column sets an input of
+the workflow (API format) and is named like it: `input` where one node alone has it, else
+`Title.input`, `Kind.input`, `id.input`, or `*.input` for all. `--map COLUMN=ADDRESS` gives a column
+with another name its input, more than once for several inputs. An empty cell of a CSV leaves the
+workflow's own value.
+
+Stop it at any time (Ctrl-C, a crash, a power cut): the same command goes on where it stood. Exit
+status: 0 all done, 1 some failed, 2 a mistake in what was asked, 130 stopped."""
+
+
+def parser() -> argparse.ArgumentParser:
+    out = argparse.ArgumentParser(
+        prog="python -m atlasvid_batch", description=sys.modules[__package__].__doc__,
+        epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    out.add_argument("table", type=Path, help="rows of prompts and settings: .csv, .tsv, .jsonl")
+    out.add_argument("--workflow", type=Path, required=True, help="in API format")
+    out.add_argument(
+        "--server", action="append", metavar="URL", help="more than once for several; default "
+        "http://127.0.0.1:8188",
+    )  # fmt: skip
+    out.add_argument("--out", type=Path, help="folder of the results; default TABLE_results")
+    out.add_argument("--map", action="append", default=[], metavar="COLUMN=ADDRESS")
+    out.add_argument("--set", action="append", default=[], metavar="ADDRESS=VALUE", dest="fixed")
+    out.add_argument("--ignore", action="append", default=[], metavar="COLUMN")
+    out.add_argument("--ahead", type=int, default=2, help="jobs given to a server at a time (2)")
+    out.add_argument("--tries", type=int, default=3, help="tries of a job before it failed (3)")
+    out.add_argument(
+        "--patience", type=float, default=300, metavar="S", help="seconds until the jobs of a "
+        "server that does not answer go to others (300)",
+    )  # fmt: skip
+    out.add_argument("--check", action="store_true", help="only say what is wrong with the table")
+    out.add_argument("--no-sheet", action="store_true", help="no contact sheet at the end")
+    return out
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    urls = [url.rstrip("/") for url in args.server or ["http://127.0.0.1:8188"]]
+    out: Path = args.out or Path(f"{args.table.stem}_results")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        jobs = wanted_jobs(args)
+        problems = check_jobs(jobs, urls)
+        if problems:
+            raise TableError("\n".join(problems))
+        if args.check:
+            print(f"{len(jobs)} jobs, nothing wrong")
+            return 0
+        with Manifest(out / "manifest.jsonl") as manifest:
+            return run(wanted_jobs(args, manifest.batch), manifest, urls, out, args)
+    except (TableError, InUse) as error:
+        print(f"atlasvid_batch: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"atlasvid_batch: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def wanted_jobs(args: argparse.Namespace, batch: str = "") -> list[Job]:
+    mapped: dict[str, list[str]] = {}
+    for column, address in (_pair(text, "--map") for text in args.map):
+        mapped.setdefault(column, []).append(address)
+    fixed = dict(_pair(text, "--set") for text in args.fixed)
+    workflow = read_workflow(args.workflow)
+    return make_jobs(read_table(args.table), workflow, mapped, fixed, args.ignore, batch)
+
+
+def _pair(text: str, option: str) -> tuple[str, str]:
+    left, equals, right = text.partition("=")
+    if not equals or not left:
+        raise TableError(f"{option} {text!r}: write it with an equals sign, such as a=b")
+    return left.strip(), right.strip()
+
+
+def run(
+    jobs: list[Job], manifest: Manifest, urls: list[str], out: Path, args: argparse.Namespace
+) -> int:
+    display = Display(sys.stdout)
+    board = Board(jobs, manifest, args.tries, display.say)
+    earlier = sum(s.earlier for s in board.snapshot())
+    print(f"{len(jobs)} jobs into {out}" + (f", {earlier} done before" if earlier else ""))
+    # Servers that are no longer named may still have jobs of the last run: settle those.
+    others = {s.server for s in board.snapshot() if s.state == "queued" and s.server} - {*urls}
+    workers = []
+    for url in [*urls, *others]:
+        server = BatchServer(url, manifest.batch)
+        ahead = args.ahead if url in urls else 0
+        workers.append(Worker(server, board, out, ahead, args.patience, display.say))
+        workers[-1].start()
+        Listener(server, board).start()
+    try:
+        while not board.over():
+            display.draw(board, workers)
+            broken = [worker.broken for worker in workers if worker.broken]
+            if broken:
+                raise broken[0]
+            time.sleep(PERIOD_S)
+    except (KeyboardInterrupt, SystemExit) as stopped:
+        farewell(board)
+        return 130 if isinstance(stopped, KeyboardInterrupt) else 143
+    finally:
+        for worker in workers:
+            worker.stop()
+        for worker in workers:
+            worker.join(5)
+    display.draw(board, workers)
+    if not args.no_sheet:
+        for sheet in write_sheets(board.snapshot(), out, display.say):
+            print(sheet)
+    return report(board.snapshot())
+
+
+def farewell(board: Board) -> None:
+    jobs = board.snapshot()
+    done, there = (sum(j.state in s for j in jobs) for s in (("done",), ("queued", "running")))
+    print(
+        f"\nstopped: {done} of {len(jobs)} done, {there} still on the servers; "
+        "the same command goes on"
+    )
+
+
+def report(jobs: Sequence[Standing]) -> int:
+    """-> the exit status; what failed goes to stderr."""
+    failed = [j for j in jobs if j.state == "failed"]
+    for standing in failed:
+        row = standing.job.row
+        name = "" if standing.job.name == f"row {row.number}" else f" {standing.job.name}"
+        print(f"failed: {row}{name}: {standing.error}", file=sys.stderr)
+    if failed:
+        print(f"{len(failed)} of {len(jobs)} jobs failed; the same command tries them again",
+              file=sys.stderr)  # fmt: skip
+    return 1 if failed else 0

@@ -1,0 +1,161 @@
+"""A client of a running ComfyUI: queue a workflow in API format, follow it, fetch what it made."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .websocket import WebSocket
+
+Event = Callable[[str, dict], None]  # kind of message, its data
+
+
+class JobRefused(RuntimeError):
+    """The server did not accept the workflow; the text holds what it said of each node."""
+
+    def __init__(self, body: bytes):
+        super().__init__(refusal(body))
+        try:
+            self.node_errors: dict = json.loads(body).get("node_errors") or {}
+        except (ValueError, AttributeError):
+            self.node_errors = {}
+
+
+class JobFailed(RuntimeError):
+    """A node raised an error (or the job was interrupted)."""
+
+    def __init__(self, data: dict):
+        self.data = data
+        self.node_type = data.get("node_type")
+        self.node_id = data.get("node_id")
+        self.kind = str(data.get("exception_type", "interrupted"))
+        self.message = str(data.get("exception_message", "interrupted")).strip()
+        super().__init__(f"{self.node_type}: {self.message}")
+
+
+class Client:
+    """`base_url` like http://127.0.0.1:8188; `silence_s` is how long a job may say nothing."""
+
+    def __init__(self, base_url: str, silence_s: float = 600):
+        self.base_url = base_url.rstrip("/")
+        self.silence_s = silence_s
+        # No proxy from the environment: the server is on this machine or in its network.
+        self._open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+
+    def get(self, path: str, timeout_s: float = 60) -> Any:
+        """The JSON answer to a GET."""
+        return json.loads(self.read(path, timeout_s=timeout_s))
+
+    def read(self, path: str, data: bytes | None = None, timeout_s: float = 60) -> bytes:
+        """The body of a GET, or of a POST of JSON `data`."""
+        headers = {"Content-Type": "application/json"} if data is not None else {}
+        request = urllib.request.Request(self.base_url + path, data, headers)
+        with self._open(request, timeout=timeout_s) as answer:
+            return answer.read()
+
+    def download(self, file: dict) -> bytes:
+        """The bytes of an output as history lists it: filename, subfolder, type."""
+        return self.read(view_path(file))
+
+    def save(self, file: dict, target: Path) -> None:
+        """An output's bytes into `target`, which is whole or absent. Raises OSError."""
+        part = target.with_name(target.name + ".part")
+        with self._open(self.base_url + view_path(file), timeout=60) as answer:
+            with part.open("wb") as out:
+                shutil.copyfileobj(answer, out, 2**20)
+            expected = answer.headers.get("Content-Length")
+        if expected and part.stat().st_size != int(expected):
+            raise ConnectionError(f"{target.name}: the connection broke before its end")
+        part.replace(target)
+
+    def exists(self, file: dict) -> bool:
+        """Whether the server has such an output."""
+        request = urllib.request.Request(self.base_url + view_path(file), method="HEAD")
+        try:
+            self._open(request, timeout=60).close()
+        except urllib.error.HTTPError as error:
+            if error.code != 404:
+                raise
+            return False
+        return True
+
+    def interrupt(self) -> None:
+        self.read("/interrupt", b"{}")
+
+    def submit(self, workflow: dict, client_id: str, extra: dict | None = None) -> str:
+        """-> the name that the server gives the job. Raises JobRefused, OSError."""
+        body = {"prompt": workflow, "client_id": client_id, "extra_data": extra or {}}
+        try:
+            return json.loads(self.read("/prompt", json.dumps(body).encode()))["prompt_id"]
+        except urllib.error.HTTPError as error:
+            if error.code != 400:
+                raise
+            raise JobRefused(error.read()) from None
+
+    def queue(self, workflow: dict, on_event: Event | None = None) -> dict:
+        """Runs a workflow to its end.
+
+        Returns the job's history entry: `outputs` by node id, `status`. Raises JobRefused,
+        JobFailed; OSError where the server is gone or silent for `silence_s`.
+        """
+        client_id = uuid.uuid4().hex
+        with self.socket(client_id, self.silence_s) as socket:
+            job = self.submit(workflow, client_id)
+            self._follow(socket, job, on_event or (lambda kind, data: None))
+        return self._history(job)
+
+    def socket(self, client_id: str, timeout_s: float) -> WebSocket:
+        """What the server says of this client's jobs while they run."""
+        return WebSocket(f"{self.base_url}/ws?clientId={client_id}", timeout_s)
+
+    def _follow(self, socket: WebSocket, job: str, on_event: Event) -> None:
+        for text in socket.texts():
+            message = json.loads(text)
+            kind, data = message["type"], message.get("data") or {}
+            if data.get("prompt_id") != job:
+                continue
+            on_event(kind, data)
+            if kind in ("execution_error", "execution_interrupted"):
+                raise JobFailed(data)
+            if kind == "execution_success" or (kind == "executing" and data["node"] is None):
+                return
+        raise ConnectionError("the server closed the websocket before the job ended")
+
+    def _history(self, job: str, patience_s: float = 20) -> dict:
+        # The entry is written a moment after the last message.
+        end = time.monotonic() + patience_s
+        while time.monotonic() < end:
+            entry = self.get(f"/history/{job}").get(job)
+            if entry:
+                return entry
+            time.sleep(0.05)
+        raise ConnectionError(f"the server holds no history of job {job} after {patience_s:g} s")
+
+
+def view_path(file: dict) -> str:
+    """Where the server gives an output: filename, subfolder, type."""
+    return "/view?" + urllib.parse.urlencode(file)
+
+
+def refusal(body: bytes) -> str:
+    """The server's answer to a workflow it won't run, as lines of text."""
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return body.decode(errors="replace")
+    error = answer.get("error", {})
+    lines = [error.get("message", str(error)) if isinstance(error, dict) else str(error)]
+    for node_id, node in (answer.get("node_errors") or {}).items():
+        lines += [
+            f"node {node_id} ({node.get('class_type')}): {e.get('message')}: {e.get('details')}"
+            for e in node.get("errors", [])
+        ]
+    return "\n".join(lines)

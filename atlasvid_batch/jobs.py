@@ -1,0 +1,128 @@
+"""Rows and a workflow become jobs. A job's key is a hash of all that it does, so that the same job
+has the same key tomorrow, wherever its row has moved; its outputs carry the key in their names.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .mapping import Target, column_targets, label, resolve, with_values
+from .table import Row, TableError
+
+RESERVED = ("id", "priority")
+PREFIX = "filename_prefix"
+
+
+@dataclass(frozen=True)
+class Job:
+    """`workflow` is what is queued; `columns` says which column set an input."""
+
+    key: str
+    name: str
+    row: Row
+    priority: float
+    workflow: dict
+    columns: Mapping[Target, str]
+
+    def blame(self, node_errors: dict) -> list[str]:
+        """The server's words on a refused workflow, with the columns that they concern."""
+        lines = []
+        for node, found in node_errors.items():
+            for error in found.get("errors", []):
+                name = (error.get("extra_info") or {}).get("input_name", "")
+                column = self.columns.get(Target(node, name))
+                what = f"column {column!r}: " if column else ""
+                words = f"{error.get('message')}: {error.get('details')}"
+                lines.append(f"{what}{label(self.workflow, Target(node, name))}: {words}")
+        return lines
+
+
+def make_jobs(
+    rows: Sequence[Row],
+    workflow: dict,
+    mapped: Mapping[str, list[str]] | None = None,
+    settings: Mapping[str, str] | None = None,
+    ignored: Sequence[str] = (),
+    batch: str = "",
+) -> list[Job]:
+    """The jobs in the order to run them: higher `priority` first, then as in the table.
+
+    `settings`: address -> value for every job. `batch` goes into the names of files.
+    Raises TableError naming row and column.
+    """
+    known = dict.fromkeys(column for row in rows for column in row.values)
+    mapped = mapped or {}
+    for column in [*mapped, *ignored]:
+        if column not in known:
+            raise TableError(f"the table has no column {column!r}; it has {', '.join(known)}")
+    skip = {*RESERVED, *ignored} - set(mapped)
+    targets = column_targets(workflow, [c for c in known if c not in skip], mapped)
+    fixed = _settings(workflow, settings or {})
+    by_target = {t: column for column, found in targets.items() for t in found}
+    jobs, seen = [], Counter[str]()
+    for row in rows:
+        try:
+            ready = with_values(workflow, fixed)
+            ready = with_values(ready, _values(row, targets))
+        except TableError as error:
+            raise TableError(f"{row}: {error}") from None
+        key = _key(row, ready)
+        seen[key] += 1
+        key = f"{key}-{seen[key]}" if seen[key] > 1 else key
+        name = str(row.values.get("id", f"row {row.number}"))
+        jobs.append(Job(key, name, row, _priority(row), tagged(ready, f"{key}_{batch}"), by_target))
+    return sorted(jobs, key=lambda job: (-job.priority, job.row.number))
+
+
+def tagged(workflow: dict, tag: str) -> dict:
+    """A copy whose saved files have the tag in their names."""
+    out = copy.deepcopy(workflow)
+    for node in out.values():
+        prefix = node["inputs"].get(PREFIX)
+        if isinstance(prefix, str):
+            node["inputs"][PREFIX] = f"{prefix}_{tag}"
+    return out
+
+
+def saving_nodes(workflow: dict) -> dict[str, str]:
+    """Node -> the prefix of the files that it saves."""
+    found = {key: node["inputs"].get(PREFIX) for key, node in workflow.items()}
+    return {key: prefix for key, prefix in found.items() if isinstance(prefix, str)}
+
+
+def _settings(workflow: dict, settings: Mapping[str, str]) -> list[tuple[Target, Any]]:
+    out: list[tuple[Target, Any]] = []
+    for address, value in settings.items():
+        try:
+            out += [(target, value) for target in resolve(workflow, address)]
+        except TableError as error:
+            raise TableError(f"--set {address}: {error}") from None
+    return out
+
+
+def _values(row: Row, targets: Mapping[str, tuple[Target, ...]]) -> list[tuple[Target, Any]]:
+    return [(t, row.values[c]) for c, found in targets.items() if c in row.values for t in found]
+
+
+def _priority(row: Row) -> float:
+    try:
+        return float(row.values.get("priority", 0))
+    except (TypeError, ValueError):
+        raise TableError(
+            f"{row}: column 'priority': {row.values['priority']!r} is no number"
+        ) from None
+
+
+def _key(row: Row, workflow: dict) -> str:
+    """Ten hex digits of kinds and inputs (titles don't count), after the row's id."""
+    what = {key: [node["class_type"], node["inputs"]] for key, node in workflow.items()}
+    digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:10]
+    name = re.sub(r"[^A-Za-z0-9]+", "-", str(row.values.get("id", ""))).strip("-")[:40]
+    return f"{name}-{digest}" if name else digest

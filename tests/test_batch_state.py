@@ -1,0 +1,276 @@
+"""What a batch remembers and shows: manifest, board, whole files, table, contact sheet."""
+
+import io
+import json
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from atlasvid_batch.board import MOST_LOSSES, Board
+from atlasvid_batch.check import problems
+from atlasvid_batch.cli import main
+from atlasvid_batch.display import Display, span, table
+from atlasvid_batch.jobs import make_jobs
+from atlasvid_batch.manifest import InUse, Manifest
+from atlasvid_batch.server import saved_files, standing
+from atlasvid_batch.sheet import write_sheets
+from atlasvid_batch.table import Row
+from atlasvid_batch.whole import is_whole
+
+ROOT = Path(__file__).resolve().parent.parent
+WORKFLOW = {
+    "1": {"class_type": "Plan", "inputs": {"width": 64, "reach": "faces"}},
+    "2": {"class_type": "SaveVideo", "inputs": {"video": ["1", 0], "filename_prefix": "x"}},
+}
+A, B = "http://a", "http://b"
+
+
+def jobs_of(*widths):
+    rows = [Row(i, i + 1, {"width": str(w)}) for i, w in enumerate(widths, 1)]
+    return make_jobs(rows, WORKFLOW)
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    with Manifest(tmp_path / "out" / "manifest.jsonl") as manifest:
+        yield manifest
+
+
+# Manifest
+
+
+def test_what_was_written_is_known_again_and_a_torn_line_is_not(tmp_path):
+    path = tmp_path / "manifest.jsonl"
+    with Manifest(path) as manifest:
+        batch = manifest.batch
+        manifest.add("a", "queueing", server=A)
+        manifest.add("a", "queued", server=A, prompt_id="p")
+        manifest.add("b", "done", files=["files/x.mp4"])
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"job": "a", "state": "do')
+    with Manifest(path) as manifest:
+        assert manifest.batch == batch
+        assert manifest.records["a"].prompt_id == "p" and manifest.records["a"].state == "queued"
+        assert manifest.records["b"].files == ["files/x.mp4"]
+        assert path.read_bytes() == whole
+        manifest.add("a", "done", files=[])
+    assert [json.loads(line) for line in path.read_text().splitlines()][-1]["state"] == "done"
+
+
+def test_a_folder_belongs_to_one_run(manifest):
+    with pytest.raises(InUse, match="another run"), Manifest(manifest.path):
+        pass
+
+
+# Board
+
+
+def board_of(manifest, *widths, tries=2):
+    said = []
+    return Board(jobs_of(*widths), manifest, tries, said.append), said
+
+
+def test_a_job_is_given_out_once_and_written_down_before(manifest):
+    board, _ = board_of(manifest, 16, 32)
+    first, second = board.claim(A), board.claim(B)
+    assert first.key != second.key and board.claim(A) is None
+    assert manifest.records[first.key].state == "queueing"
+    assert [s.job.key for s in board.held_by(A)] == [first.key]
+
+
+def test_a_killed_run_goes_on_where_it_stood(manifest):
+    board, _ = board_of(manifest, 16, 32, 48, 64)
+    done, queued, asked = board.claim(A), board.claim(A), board.claim(B)
+    board.queued(done, A, "p1")
+    board.done(done.key, ["files/x"])
+    board.queued(queued, A, "p2")
+    again, _ = board_of(manifest, 16, 32, 48, 64)
+    assert again.jobs[done.key].earlier
+    assert [s.prompt_id for s in again.held_by(A)] == ["p2"]
+    assert [s.job.key for s in again.held_by(B)] == [asked.key]  # B may have it
+    fresh = again.claim(A)
+    assert fresh.key not in (done.key, queued.key, asked.key) and again.claim(A) is None
+
+
+def test_errors_are_tried_again_later_and_hopeless_ones_never(manifest):
+    board, said = board_of(manifest, 16, 32)
+    first, second = board.claim(A), board.claim(A)
+    board.missed(first.key, "RuntimeError", "out of luck")
+    assert board.jobs[first.key].state == "waiting" and board.claim(A) is None  # not yet
+    board.jobs[first.key].not_before = 0
+    assert board.claim(B).key == first.key
+    board.missed(first.key, "RuntimeError", "out of luck")
+    board.missed(second.key, "ValueError", "10 is not 4k + 1")
+    assert [s.state for s in board.snapshot()] == ["failed", "failed"] and board.over()
+    assert "again in 4 s: out of luck" in said[0] and "failed: 10 is not" in said[2]
+    assert manifest.records[first.key].error == "out of luck"
+
+
+def test_a_server_that_dies_costs_a_try_only_of_the_job_that_ran(manifest):
+    board, _ = board_of(manifest, 16, 32, tries=1)
+    ran, waited = board.claim(A), board.claim(A)
+    board.running(ran.key)
+    for job in (ran, waited):
+        board.missed(job.key, "lost", "gone")
+    assert [board.jobs[j.key].state for j in (ran, waited)] == ["failed", "waiting"]
+    for _ in range(MOST_LOSSES - 1):
+        assert board.claim(A).key == waited.key
+        board.missed(waited.key, "lost", "gone")
+    assert board.jobs[waited.key].state == "failed"
+
+
+def test_what_a_server_says_it_has_counts_once(manifest):
+    board, _ = board_of(manifest, 16)
+    (key,) = board.jobs
+    assert not board.adopt(key, A, "p0", "failed")  # an earlier try
+    assert board.adopt(key, A, "p1", "running")
+    assert not board.adopt(key, B, "p2", "pending")  # B shall cancel it
+    assert board.adopt(key, A, "p1", "done")
+    board.done(key, [])
+    assert not board.adopt(key, A, "p1", "done")
+
+
+# What a server says
+
+
+def test_history_as_standing():
+    ok = {"status": {"status_str": "success"}, "outputs": {"2": {
+        "images": [{"filename": "a.mp4", "subfolder": "v", "type": "output"}] * 2
+        + [{"filename": "b.png", "subfolder": "", "type": "temp"}],
+        "animated": [True], "text": ["hello"],
+    }}}  # fmt: skip
+    assert standing(ok).files == [{"filename": "a.mp4", "subfolder": "v", "type": "output"}]
+    assert saved_files({}) == []
+    error = {"node_type": "Plan", "exception_type": "ValueError", "exception_message": "no\n"}
+    bad = {"status": {"status_str": "error", "messages": [["execution_error", error]]}}
+    assert (standing(bad).kind, standing(bad).error) == ("ValueError", "Plan: no")
+    bad["status"]["messages"] = [["execution_interrupted", {}]]
+    assert standing(bad).kind == "interrupted"
+
+
+def test_rows_are_held_against_the_nodes_limits():
+    infos = {"Plan": {"input": {"required": {
+        "width": ["INT", {"min": 16, "max": 96}], "reach": [["own", "faces"]],
+    }}}}  # fmt: skip
+    rows = [Row(1, 2, {"width": "8", "reach": "far"}), Row(2, 3, {"width": "64", "reach": "own"})]
+    found = problems(make_jobs(rows, WORKFLOW), infos)
+    assert found == [
+        "the server has no node of the kind 'SaveVideo': install its pack",
+        "row 1 (line 2), column 'width': Plan.width: 8 is below 16",
+        "row 1 (line 2), column 'reach': Plan.reach: 'far' is none of own, faces",
+    ]
+
+
+# Whole files
+
+
+def write_video(path, frames=20, shade=0):
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("vp9" if path.suffix == ".webm" else "h264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for i in range(frames):
+            picture = np.full((48, 64, 3), (shade, 10 * i, 0), np.uint8)
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        file.mux(stream.encode())
+
+
+@pytest.mark.parametrize(
+    "kind", ["mp4", "mov", "mkv", "webm", "png", "jpg", "gif", "webp", "safetensors"]
+)
+def test_a_file_cut_short_is_told_from_a_whole_one(tmp_path, kind):
+    path = tmp_path / f"a.{kind}"
+    if kind in ("mp4", "mov", "mkv", "webm"):
+        write_video(path)
+    elif kind == "safetensors":
+        save_file({"x": torch.ones(9)}, path)
+    else:
+        Image.new("RGB", (64, 48), (200, 30, 60)).save(path)
+    data = path.read_bytes()
+    assert is_whole(path)
+    for part in (0, 1, 7, 30, len(data) // 2, len(data) - 1):
+        path.write_bytes(data[:part])
+        assert not is_whole(path), part
+
+
+def test_what_a_killed_writer_leaves_is_not_whole(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(struct.pack(">I4s4xI4s", 12, b"ftyp", 0, b"mdat") + b"x" * 99)
+    (tmp_path / "a.xyz").write_bytes(b"whole, but of a kind that can't be told")
+    assert not is_whole(tmp_path / "a.mp4") and not is_whole(tmp_path / "a.xyz")
+
+
+# What is seen
+
+
+def worker(url, away=None):
+    return SimpleNamespace(server=SimpleNamespace(url=url), away_since=away, trouble="refused")
+
+
+def test_the_table_counts_and_tells_what_runs(manifest):
+    board, _ = board_of(manifest, *range(16, 176, 16))
+    keys = [board.claim(A).key for _ in range(4)]
+    board.done(keys[0], [])
+    board.running(keys[1])
+    board.jobs[keys[1]].progress = "Stage 2 3/8"
+    board.missed(keys[3], "ValueError", "no")
+    head, first, second = table(board.snapshot(), [worker(A), worker(B, away=0.0)], [4.0, 6.0])
+    assert head == f"[{'#' * 3}{'.' * 27}] 1 of 10 done, 1 failed, 5.0 s a job, about 40 s left"
+    assert "1 done  row 2: Stage 2 3/8 (+1 queued)" in first
+    assert "http://b  0 done  away for" in second and second.endswith("refused")
+    assert [span(s) for s in (7, 89, 600, 3725)] == ["7 s", "89 s", "10 min", "1 h 02 min"]
+
+
+def test_without_a_terminal_lines_are_plain(manifest):
+    out = io.StringIO()
+    display = Display(out)
+    board = Board(jobs_of(16), manifest, 1, display.say)
+    board.done(board.claim(A).key, [])
+    display.draw(board, [])
+    assert "[1/1] row 1: done on http://a\n" in out.getvalue() and "\x1b" not in out.getvalue()
+
+
+def test_the_sheet_shows_every_job_and_what_failed(manifest, tmp_path):
+    board, _ = board_of(manifest, 16, 32, 48)
+    keys = [board.claim(A).key for _ in range(3)]
+    (tmp_path / "files").mkdir()
+    write_video(tmp_path / "files" / "a.mp4", shade=250)
+    Image.new("RGB", (90, 90), (0, 0, 250)).save(tmp_path / "files" / "b.png")
+    board.done(keys[0], ["files/a.mp4"])
+    board.done(keys[1], ["files/b.png"])
+    board.missed(keys[2], "ValueError", "no such size")
+    (sheet,) = write_sheets(board.snapshot(), tmp_path, print)
+    pixels = np.asarray(Image.open(sheet)).astype(int)
+    reds = [pixels[12 + 80, 12 + x] for x in (100, 240, 400)]  # first, middle, last frame
+    assert all(red[0] > 200 for red in reds)
+    assert reds[0][1] < 40 < reds[1][1] < 150 < reds[2][1]
+    assert pixels[12 + 80, 12 + 492 + 240][2] > 200
+
+
+# The command
+
+
+def test_mistakes_have_status_two_and_no_server_is_asked(tmp_path, capsys):
+    (tmp_path / "w.json").write_text(json.dumps(WORKFLOW))
+    (tmp_path / "t.csv").write_text("width\n64\nwide\n")
+    command = [str(tmp_path / "t.csv"), "--workflow", str(tmp_path / "w.json")]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 2
+    assert "row 2 (line 3): Plan.width: 'wide' is no whole number" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_needs_nothing_but_python(tmp_path):
+    command = [sys.executable, "-I", "-S", "-c", (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); sys.argv = ['x', '--help']\n"
+        "from atlasvid_batch.cli import main; main()"
+    )]  # fmt: skip
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env={**os.environ})
+    assert done.returncode == 0 and "--workflow" in done.stdout, done.stderr
