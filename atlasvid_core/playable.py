@@ -47,7 +47,7 @@ def facts_of(path: Path) -> VideoFacts:
             if not file.streams.video:
                 raise ValueError(f"{path.name} holds no video.")
             stream = file.streams.video[0]
-            frames = stream.frames or sum(1 for p in file.demux(stream) if p.dts is not None)
+            frames = stream.frames or sum(1 for p in file.demux(stream) if p.size)
             return VideoFacts(
                 stream.codec_context.name, str(stream.pix_fmt), "mp4" in file.format.name,
                 stream.width, stream.height, frames, float(stream.average_rate or 1),

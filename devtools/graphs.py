@@ -31,6 +31,8 @@ None are public. The paper trains them at 720p with rank 16 on q, k, v, o and FF
 q, k, v (detail), AdamW 1e-4, 15,000 steps. Put the files into `models/loras`, choose them in the
 loaders and un-bypass these (Ctrl+B)."""
 
+COMPARE = Group("Compare", (1980, -10, 800, 720), "#37a")
+
 
 @dataclass(frozen=True)
 class Job:
@@ -143,6 +145,7 @@ def upscale() -> Graph:
              {"images": Link("frames"), "fps": Link("parts", 2), "audio": Link("parts", 1)}),
         Node("save", "SaveVideo", "Save the video", (1600, 370),
              {"video": Link("video"), "filename_prefix": "video/atlasvid_4k"}, height_px=300),
+        _compare("file"),
     )  # fmt: skip
     notes = (
         Note(f"## Any video to 4K\nThe first {frames} frames become the proxy (r_t 1: it keeps "
@@ -156,6 +159,7 @@ def upscale() -> Graph:
         Group("The proxy", (780, -10, 370, 860), "#8a5"),
         Group("Stage 2: the detail", (1180, -10, 370, 940), "#b58b2a"),
         Group("Frames", (1580, -10, 370, 740), "#a1309b"),
+        COMPARE,
     )
     return Graph("upscale_to_4k", nodes, notes, groups)
 
@@ -221,7 +225,14 @@ def _videos(prefix: str, *, fps: float, proxy_fps: float) -> tuple[Node, ...]:
         Node("save", "SaveVideo", "Save the video", (1600, 350),
              {"video": Link("video"), "filename_prefix": f"video/atlasvid_{prefix}"},
              height_px=300),
+        _compare("proxy_video"),
     )  # fmt: skip
+
+
+def _compare(proxy: str) -> Node:
+    inputs = {"proxy": Link(proxy), "detail": Link("video")}
+    return Node("compare", "AtlasVidCompare", "Proxy and detail", (2000, 60), inputs,
+                width_px=760, height_px=600)  # fmt: skip
 
 
 def _groups() -> tuple[Group, ...]:
@@ -230,4 +241,5 @@ def _groups() -> tuple[Group, ...]:
         Group("Stage 1: the proxy", (780, -10, 370, 1040), "#8a5"),
         Group("Stage 2: the detail", (1180, -10, 370, 860), "#b58b2a"),
         Group("Frames", (1580, -10, 370, 680), "#a1309b"),
+        COMPARE,
     )

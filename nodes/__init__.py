@@ -1,6 +1,6 @@
 """ComfyUI nodes: a V3 schema and a few lines each. Only `host` touches ComfyUI's internals."""
 
-from . import decode, decode_video, guide, patch, plan, prompt, proxy, sampler
+from . import compare, decode, decode_video, guide, patch, plan, prompt, proxy, sampler
 
 NODES = (
     plan.VideoPlanNode,
@@ -10,5 +10,6 @@ NODES = (
     sampler.DetailJointSampler,
     decode.TiledVAEDecode,
     decode_video.TiledVAEDecodeToVideo,
+    compare.CompareVideos,
     prompt.TinyPrompt,
 )

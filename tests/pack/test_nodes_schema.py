@@ -20,8 +20,10 @@ INPUTS = {
     ],
     "AtlasVidTiledVAEDecode": ["vae", "samples", "tile"],
     "AtlasVidTiledVAEDecodeToVideo": ["vae", "samples", "fps", "codec", "bits", "crf", "tile"],
+    "AtlasVidCompare": ["proxy", "detail", "match", "max_side"],
     "AtlasVidTinyPrompt": ["text", "view"],
 }  # fmt: skip
+NAMES = {"AtlasVidPlan": "VideoPlan", "AtlasVidCompare": "CompareVideos"}
 
 
 @pytest.fixture(scope="session")
@@ -37,9 +39,7 @@ def test_ids_and_order_of_inputs_are_frozen(schemas):
 def test_every_node_explains_itself(schemas):
     for name, schema in schemas.items():
         assert schema.category == "AtlasVid"
-        assert schema.display_name == {"AtlasVidPlan": "VideoPlan"}.get(
-            name, name[len("AtlasVid") :]
-        )
+        assert schema.display_name == NAMES.get(name, name[len("AtlasVid") :])
         assert schema.description
         assert all(i.tooltip for i in [*schema.inputs, *schema.outputs]), name
 

@@ -1,0 +1,169 @@
+"""CompareVideos in the real page: its player loads, wipes, steps, plays, and survives a reload."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from atlasvid_core.video_file import VideoFormat, write_video
+from devtools.graph_format import Graph, Link, Node, save_format
+
+from .test_workflows_ui import CHROMIUM, FLAGS
+
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="needs Debian's chromium on the PATH")
+FRAMES, PROXY_FRAMES, FPS, PROXY_FPS = 17, 5, 16, 4
+NODE = "window.app?.graph?.nodes?.find((n) => n.type === 'AtlasVidCompare')"
+PLAYER = f"{NODE}?.atlasvidPlayer"
+SHOWN = f"{PLAYER}?.facts && {PLAYER}.e.message.hidden"
+SETTLED = f"!{PLAYER}.e.detail.seeking && !{PLAYER}.e.proxy.seeking"
+STAGE = ".atlasvid-compare .stage"
+
+
+def grey(which: str, frame: int) -> int:
+    return 16 + 12 * frame if which == "detail" else 230 - 40 * frame
+
+
+def ramp(which: str, frames: int, side: int) -> torch.Tensor:
+    """Frames [T, side, 2 side, 3], each of one grey that tells which it is."""
+    levels = torch.tensor([grey(which, t) for t in range(frames)], dtype=torch.uint8)
+    return levels.view(-1, 1, 1, 1).expand(-1, side, 2 * side, 3)
+
+
+@pytest.fixture(scope="module")
+def graph(server) -> dict:
+    """Two loaded videos into the node; the detail's codec is one that browsers don't play."""
+    videos = {"proxy": ("h264", PROXY_FRAMES, PROXY_FPS, 32), "detail": ("ffv1", FRAMES, FPS, 128)}
+    for name, (codec, frames, fps, side) in videos.items():
+        form = VideoFormat(codec, 8, fps, crf=4)
+        write_video(server.base / "input" / f"{name}.mp4", [ramp(name, frames, side)], form)
+    nodes = (
+        Node("proxy", "LoadVideo", "Proxy", (20, 60), {"file": "proxy.mp4"}),
+        Node("detail", "LoadVideo", "Detail", (20, 300), {"file": "detail.mp4"}),
+        Node("compare", "AtlasVidCompare", "Compare", (420, 60),
+             {"proxy": Link("proxy"), "detail": Link("detail")}, 700, 600),
+    )  # fmt: skip
+    return save_format(Graph("compare", nodes, (), ()), server.client.get("/object_info"))
+
+
+@pytest.fixture(scope="module")
+def page(server, graph):
+    """The page with the node's two videos on show."""
+    from playwright.sync_api import sync_playwright
+
+    # Not a first visit: no template browser lies over the canvas.
+    server.client.read("/settings/Comfy.TutorialCompleted", b"true")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        page.ours = []
+        page.on("pageerror", lambda error: page.ours.append(str(error)))
+        page.goto(server.base_url, wait_until="domcontentloaded")
+        page.wait_for_function(
+            "'AtlasVidCompare' in (window.LiteGraph?.registered_node_types ?? {})", timeout=120_000
+        )
+        page.evaluate("(graph) => window.app.loadGraphData(graph)", graph)
+        page.wait_for_function(PLAYER)
+        page.evaluate("window.app.queuePrompt(0, 1)")
+        page.wait_for_function(SHOWN, timeout=60_000)
+        look(page)
+        yield page
+        browser.close()
+
+
+def look(page) -> None:
+    """Brings the node into view."""
+    page.evaluate("Object.assign(window.app.canvas.ds, { scale: 1, offset: [-300, 60] })")
+    page.evaluate("window.app.canvas.setDirty(true, true)")
+    page.locator(STAGE).wait_for(state="visible")
+    page.wait_for_timeout(300)
+
+
+def greys(page, *places: float) -> list[int]:
+    """What the middle row of the stage shows at these parts of its width."""
+    page.wait_for_function(SETTLED)
+    page.wait_for_timeout(150)  # a sought frame is painted a moment later
+    png = np.frombuffer(page.locator(STAGE).screenshot(), np.uint8)
+    picture = cv2.imdecode(png, cv2.IMREAD_GRAYSCALE)
+    row = picture[int(0.6 * picture.shape[0])]  # below the divider's grip
+    return [int(row[int(at * len(row))]) for at in places]
+
+
+def near(found: list[int], want: list[int]) -> bool:
+    return max(abs(a - b) for a, b in zip(found, want, strict=True)) <= 4
+
+
+def clock(page) -> str:
+    return page.locator(".atlasvid-compare .clock").text_content()
+
+
+def test_the_wipe_shows_proxy_left_and_detail_right_and_follows_the_pointer(page):
+    proxy, detail = grey("proxy", 0), grey("detail", 0)
+    assert near(greys(page, 0.25, 0.4, 0.6), [proxy, proxy, detail])
+    box = page.locator(STAGE).bounding_box()
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] / 2, middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.3 * box["width"], middle, steps=4)
+    page.mouse.up()
+    assert near(greys(page, 0.25, 0.4, 0.6), [proxy, detail, detail])
+
+
+def test_steps_show_the_frames_of_the_same_time(page):
+    page.locator(".atlasvid-compare").focus()
+    page.keyboard.press("Home")
+    for _ in range(6):
+        page.keyboard.press("ArrowRight")
+    assert clock(page) == "frame 7/17 · proxy 2/5"
+    assert near(greys(page, 0.2, 0.6), [grey("proxy", 1), grey("detail", 6)])
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    assert near(greys(page, 0.2, 0.6), [grey("proxy", 0), grey("detail", 3)])
+    page.keyboard.press("End")
+    assert near(greys(page, 0.2, 0.6), [grey("proxy", 4), grey("detail", 16)])
+
+
+def test_modes_show_the_difference_or_one_video(page):
+    page.keyboard.press("Home")
+    proxy, detail = grey("proxy", 0), grey("detail", 0)
+    for want in (proxy - detail, proxy, detail):  # difference, proxy, detail
+        page.keyboard.press("m")
+        assert near(greys(page, 0.2, 0.6), [want, want])
+    page.keyboard.press("m")
+    assert near(greys(page, 0.2, 0.6), [proxy, detail])
+
+
+def test_wheel_and_keys_zoom(page):
+    zoom = f"{PLAYER}.view.zoom"
+    box = page.locator(STAGE).bounding_box()
+    page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.5 * box["height"])
+    page.mouse.wheel(0, -400)
+    page.wait_for_function(f"{zoom} > 1.5")
+    x = page.evaluate(f"{PLAYER}.view.x")
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 0.5 * box["height"], steps=3)
+    page.mouse.up()
+    assert page.evaluate(f"{PLAYER}.view.x") < x - 20
+    page.keyboard.press("0")
+    assert page.evaluate(zoom) == 1
+
+
+def test_playing_keeps_both_videos_together(page):
+    page.keyboard.press("Home")
+    page.keyboard.press(" ")
+    page.wait_for_function(f"{PLAYER}.pair.frame >= 8")
+    page.keyboard.press(" ")
+    frame, proxy = page.evaluate(f"[{PLAYER}.pair.frame, {PLAYER}.pair.proxyFrame()]")
+    assert proxy == frame // 4
+    assert near(greys(page, 0.2, 0.6), [grey("proxy", proxy), grey("detail", frame)])
+
+
+def test_a_reloaded_page_shows_the_pair_and_the_footer_again(page):
+    page.wait_for_timeout(600)  # the page keeps its workflow a moment after a change
+    page.reload(wait_until="domcontentloaded")
+    page.wait_for_function(SHOWN, timeout=60_000)
+    look(page)
+    assert clock(page) == "frame 1/17 · proxy 1/5"
+    assert page.evaluate(f"{NODE}.atlasvidTime.seconds") >= 0
+    assert near(greys(page, 0.25, 0.75), [grey("proxy", 0), grey("detail", 0)])
+    assert page.ours == []

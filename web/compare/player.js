@@ -1,0 +1,162 @@
+// The player: two videos in step, shown by a wipe, as their difference, or one alone.
+
+import { listen } from "./hands.js";
+import { Pair } from "./pair.js";
+import { build, sign } from "./parts.js";
+import { actual, fitted, settled, whole, zoomed } from "./view.js";
+
+export class Player {
+  /** `words` of words.js; `urlOf(place)` gives the address of {filename, subfolder, type}. */
+  constructor(words, urlOf) {
+    Object.assign(this, { words, urlOf, facts: null, wipe: 0.5, mode: "wipe" });
+    this.view = { zoom: 1, x: 0, y: 0 };
+    this.e = build(words);
+    this.pair = new Pair(this.e.detail, this.e.proxy, (...frames) => this.tell(...frames));
+    listen(this);
+    this.watch = new ResizeObserver(() => this.draw());
+    this.watch.observe(this.e.stage);
+  }
+
+  /** `shown`: {proxy, detail, match}, as the server sends it. */
+  async load(shown) {
+    this.facts = shown;
+    this.pair.set(shown);
+    this.say(this.words.loading);
+    this.e.scrub.max = shown.detail.frames - 1;
+    const name = (which) => {
+      const { width, height } = shown[which];
+      return `${this.words[which]} ${width} × ${height}`;
+    };
+    this.e.leftTag.textContent = name("proxy");
+    this.e.rightTag.textContent = name("detail");
+    this.view = whole(this.stage(), this.picture());
+    try {
+      await Promise.all(["detail", "proxy"].map((which) => this.open(which, shown[which])));
+    } catch (error) {
+      if (this.facts === shown) this.say(error.message);
+      return;
+    }
+    if (this.facts !== shown) return; // another pair came meanwhile
+    this.say("");
+    this.pair.show(0);
+    this.draw();
+  }
+
+  async open(which, place) {
+    const video = this.e[which];
+    const ready = new Promise((good, bad) => {
+      video.onloadeddata = good;
+      video.onerror = bad;
+    });
+    const url = this.urlOf(place);
+    video.src = url;
+    try {
+      await ready;
+    } catch {
+      const there = await fetch(url, { method: "HEAD" }).then((a) => a.ok, () => false);
+      const why = there ? this.words.unplayable : this.words.gone;
+      throw new Error(`${place.filename} ${why}`);
+    }
+  }
+
+  remove() {
+    this.watch.disconnect();
+    this.pair.pause();
+    for (const video of [this.e.detail, this.e.proxy]) {
+      video.onerror = null;
+      video.removeAttribute("src");
+      video.load(); // lets go of the file
+    }
+  }
+
+  say(text) {
+    this.e.message.textContent = text;
+    this.e.message.hidden = !text;
+  }
+
+  tell(frame, proxyFrame) {
+    const { detail, proxy } = this.facts;
+    this.e.scrub.value = frame;
+    this.e.clock.textContent =
+      `${this.words.frame} ${frame + 1}/${detail.frames} · ` +
+      `${this.words.proxy} ${proxyFrame + 1}/${proxy.frames}`;
+    sign(this.e.play, this.pair.playing ? "pause" : "play");
+  }
+
+  // Place and size
+
+  stage() {
+    return { width: this.e.stage.clientWidth, height: this.e.stage.clientHeight };
+  }
+
+  picture() {
+    return this.facts?.detail ?? { width: 16, height: 9 };
+  }
+
+  draw() {
+    const { stage, pictures, proxy, detail, divider, leftTag, rightTag } = this.e;
+    const room = this.stage();
+    if (!room.width || !room.height) return;
+    this.view = settled(this.view, room, this.picture());
+    const box = fitted(room, this.picture());
+    const { zoom, x, y } = this.view;
+    pictures.style.width = `${box.width}px`;
+    pictures.style.height = `${box.height}px`;
+    pictures.style.transform = `translate(${x}px, ${y}px) scale(${zoom})`;
+    pictures.classList.toggle("difference", this.mode === "difference");
+    const at = (this.wipe * room.width - x) / zoom; // of the wipe, in the picture
+    const cut = Math.min(Math.max(box.width - at, 0), box.width);
+    proxy.style.clipPath = this.mode === "wipe" ? `inset(0 ${cut}px 0 0)` : "";
+    proxy.style.visibility = this.mode === "detail" ? "hidden" : "";
+    detail.style.visibility = this.mode === "proxy" ? "hidden" : "";
+    const wiped = this.mode === "wipe" && this.facts !== null;
+    divider.hidden = !wiped;
+    divider.style.left = `${this.wipe * room.width}px`;
+    leftTag.hidden = !(wiped || (this.facts && this.mode === "proxy"));
+    rightTag.hidden = !(wiped || (this.facts && this.mode === "detail"));
+    stage.classList.toggle("pans", this.mode !== "wipe" || zoom > 1);
+  }
+
+  setWipe(part) {
+    this.wipe = Math.min(Math.max(part, 0), 1);
+    this.draw();
+  }
+
+  panBy(dx, dy) {
+    const { zoom, x, y } = this.view;
+    this.view = { zoom, x: x + dx, y: y + dy };
+    this.draw();
+  }
+
+  setMode(mode) {
+    this.mode = mode;
+    this.e.mode.value = mode;
+    this.draw();
+  }
+
+  zoomBy(factor, at) {
+    const middle = { x: this.stage().width / 2, y: this.stage().height / 2 };
+    this.view = zoomed(this.view, factor, at ?? middle, this.stage(), this.picture());
+    this.draw();
+  }
+
+  showWhole() {
+    this.view = whole(this.stage(), this.picture());
+    this.draw();
+  }
+
+  showActual(at) {
+    const zoom = actual(this.stage(), this.picture(), window.devicePixelRatio);
+    this.zoomBy(Math.max(zoom, 1.5) / this.view.zoom, at);
+  }
+
+  toggleSize(at) {
+    if (this.view.zoom > 1) this.showWhole();
+    else this.showActual(at);
+  }
+
+  toggleFull() {
+    if (document.fullscreenElement === this.e.root) document.exitFullscreen();
+    else this.e.root.requestFullscreen?.().catch(() => {});
+  }
+}
