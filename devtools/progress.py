@@ -1,4 +1,4 @@
-"""Progress of a job in the terminal: node, step, elapsed time."""
+"""Progress of a job in the terminal: node, per cent, elapsed time."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Progress:
             self._finish()
             self._start(data.get("node"))
         elif kind == "progress":
-            self._draw(f"step {data['value']}/{data['max']}")
+            self._draw(f"{100 * data['value'] // max(1, data['max'])} %")
         elif kind.startswith("execution_") and kind != "execution_start":
             self._finish()
 

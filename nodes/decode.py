@@ -8,6 +8,7 @@ from comfy_api.latest import io
 from ..atlasvid_core.decode import decode_blocks, frames_px, parts
 from ..atlasvid_core.tiles import STRIDE_PX
 from . import host, refuse
+from .host_progress import phase
 from .sockets import CATEGORY, search
 from .timing import timed
 
@@ -48,7 +49,7 @@ class TiledVAEDecode(io.ComfyNode):
         refuse.check_image_room(shape, host.free_image_bytes(vae), NODE)
         module, latent, plan = host.load_vae(vae, samples["samples"], NODE, tile)
         images = host.empty_image(vae, shape)
-        progress = host.progress_bar(parts(plan, t))
+        progress = phase("Decoding", parts(plan, t))
         for block in decode_blocks(module, latent[0], plan, host.temporary_folder(), progress):
             images[block.place] = host.to_image(vae, block.pixels_T3HW)
         return io.NodeOutput(images)

@@ -15,6 +15,7 @@ from ..atlasvid_core.decode import decode_pixels, frames_px, parts
 from ..atlasvid_core.video_file import CODECS, VideoFormat, copy_video, write_video
 from . import host, refuse
 from .decode import TILE
+from .host_progress import phase
 from .sockets import CATEGORY, search
 from .timing import timed
 
@@ -67,7 +68,7 @@ class TiledVAEDecodeToVideo(io.ComfyNode):
         t = refuse.check_latent(samples["samples"], "The latent to decode").t
         module, latent, plan = host.load_vae(vae, samples["samples"], NODE, tile)
         folder = host.temporary_folder()
-        progress = host.progress_bar(parts(plan, t) + frames_px(t))
+        progress = phase("Decoding", parts(plan, t) + frames_px(t))
         chunks = decode_pixels(module, latent[0], plan, folder, form.bits, progress)
         path = folder / f"atlasvid_{uuid.uuid4().hex[:12]}{form.suffix}"
         write_video(path, _each_frame(chunks, progress), form)

@@ -22,12 +22,13 @@ from .kept_guide import KeptGuide
 from .resident import resident
 
 NODE = "LocalityPreservingPatch"
+ON_PART = "atlasvid_on_part"  # in transformer_options: who is told of each part, if not on_part
 GIB = 2**30
 
 
 @dataclass(frozen=True, eq=False)
 class Detail:
-    """Local, guided attention for `plan`; `cast` and `on_part` are the host's."""
+    """Local, guided attention for `plan`; `cast` and `on_part(done, total)` are the host's."""
 
     plan: VideoPlan
     guide: KeptGuide | None
@@ -55,14 +56,16 @@ class Detail:
         transformer_options: Mapping[str, Any] | None = None, **others: Any,
     ) -> Tensor:  # fmt: skip
         """In place of the network's own forward: x [B, C, t, h, w] -> velocity [B, 16, t, h, w]."""
-        refuse.check_transformer_options(transformer_options or {}, NODE)
+        options = transformer_options or {}
+        refuse.check_transformer_options(options, NODE)
         refuse.check_forward_inputs({"time_dim_concat": time_dim_concat, **others}, NODE)
         refuse.check_target(Grid(*x.shape[2:]), self.plan, "The latent to denoise")
         guide = None if self.guide is None else self.guide.get()
         forward = partial(
             detail_forward, network, x, timestep, context, clip_fea,
             cube_tok=self.plan.cube_tok, reach=self.plan.reach, guide=guide,
-            backend=self.backend, cast=self.cast, resident=resident, progress=self.on_part,
+            backend=self.backend, cast=self.cast, resident=resident,
+            progress=options.get(ON_PART, self.on_part),
         )  # fmt: skip
         while True:
             try:

@@ -11,6 +11,7 @@ from ..atlasvid_core.units import tok_from_lat
 from . import host, refuse
 from .enlarge import TIME_SCALE
 from .fingerprint import fingerprint
+from .host_progress import phase
 from .kept_guide import DTYPES, KeptGuide, on_disk
 from .sockets import CATEGORY, HIDDEN, PLAN_TIP, Guide, Plan, search
 from .timing import timed
@@ -75,7 +76,7 @@ class ScaledRoPEAligner(io.ComfyNode):
             network = host.load_network(model, proxy["samples"].shape)
             return make_guide(
                 network, host.network_input(model, proxy["samples"]), axes, plan.target_tok,
-                cast=host.cast, progress=host.progress_bar(facts.layers), keep=keep,
+                cast=host.cast, progress=phase("Reading the proxy", facts.layers), keep=keep,
             )  # fmt: skip
 
         where = "in host memory" if store == "memory" else "on disk"

@@ -1,6 +1,6 @@
-"""The one file that touches ComfyUI's internals: models, sampling, loading, LoRA files, VAE.
+"""Where ComfyUI's internals are touched: models, sampling, loading, LoRA files, VAE.
 
-Everything else in the pack sees tensors, plain values and the functions below.
+Everything but this file and its kin (host_*.py) sees tensors, plain values and their functions.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ import comfy.samplers
 import comfy.utils
 import comfyui_version
 import folder_paths
-import latent_preview
 import torch
 from comfy.patcher_extension import WrappersMP
 from safetensors import safe_open
@@ -33,8 +32,9 @@ from ..atlasvid_core.encode import encode_frames
 from ..atlasvid_core.tiles import STRIDE_PX, TilePlan, plan_tiles
 from ..atlasvid_core.units import LATENT_CHANNELS, Grid
 from . import loras, refuse
-from .detail import Detail
+from .detail import ON_PART, Detail
 from .fingerprint import fingerprint, of_weights
+from .host_progress import phase, sampling
 from .kept_steps import KeptSteps, resumable
 
 KEY = "atlasvid"
@@ -155,21 +155,6 @@ def temporary_folder() -> Path:
     return folder
 
 
-def stop_if_cancelled(*_: object) -> None:
-    management.throw_exception_if_processing_interrupted()
-
-
-def progress_bar(total: int) -> Callable[..., None]:
-    """A callback, once for each of `total` parts: moves the bar, ends the job if cancelled."""
-    bar = comfy.utils.ProgressBar(total)
-
-    def on_part(*_: object) -> None:
-        stop_if_cancelled()
-        bar.update(1)
-
-    return on_part
-
-
 # The patch
 
 
@@ -231,10 +216,10 @@ def sample(
 ) -> Tensor:  # fmt: skip
     """The stock KSampler's way from `samples` (zeros: an empty latent) to the denoised latent."""
     samples = comfy.sample.fix_empty_latent_channels(model, samples)
+    model, callback = _watched(model, steps)
     return comfy.sample.sample(
         model, comfy.sample.prepare_noise(samples, seed), steps, cfg, sampler_name, scheduler,
-        positive, negative, samples, denoise=denoise, seed=seed,
-        callback=latent_preview.prepare_callback(model, steps),
+        positive, negative, samples, denoise=denoise, seed=seed, callback=callback,
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
     )  # fmt: skip
 
@@ -248,14 +233,25 @@ def sample_resumable(
     schedule = comfy.samplers.KSampler(
         model, steps, model.load_device, "euler", scheduler, denoise, model.model_options
     )
-    preview = latent_preview.prepare_callback(model, steps)
+    model, callback = _watched(model, steps)
     sampler = comfy.samplers.KSAMPLER(
         resumable(comfy.k_diffusion.sampling.sample_euler, kept, comfy.utils.PROGRESS_BAR_ENABLED)
     )
     return comfy.sample.sample_custom(
         model, comfy.sample.prepare_noise(samples, seed), cfg, sampler, schedule.sigmas,
-        positive, negative, samples, callback=preview, disable_pbar=True, seed=seed,
+        positive, negative, samples, callback=callback, disable_pbar=True, seed=seed,
     )  # fmt: skip
+
+
+def _watched(model, steps: int) -> tuple[Any, Callable]:
+    """-> the MODEL, telling its way through a step if it can, and the sampler's callback."""
+    inside = detail_of(model) is not None
+    told, callback = sampling(model, "Denoising", steps, inside)
+    if inside:
+        model = model.clone()
+        options = model.model_options.setdefault("transformer_options", {})
+        options[ON_PART] = lambda done, total: told.inside(done, total)  # copied as it is
+    return model, callback
 
 
 def model_fingerprint(model) -> str:
@@ -312,7 +308,7 @@ def load_vae(
 def decode(vae, samples: Tensor, node: str) -> Tensor:
     """Raw latents [1, 16, t, h, w] -> frames [T, H, W, 3] in -1..1, all in memory."""
     module, latent, plan = load_vae(vae, samples, node)
-    progress = progress_bar(parts(plan, latent.shape[2]))
+    progress = phase("Decoding", parts(plan, latent.shape[2]))
     with torch.no_grad():
         return decode_frames(module, latent, progress, plan, temporary_folder())[0]
 
@@ -323,7 +319,7 @@ def encode(vae, frames: Iterable[Tensor], lat: Grid, node: str) -> Tensor:
     module, _, plan = load_vae(vae, like, node)
     there = (frame.to(vae.device, vae.vae_dtype) for frame in frames)
     with torch.no_grad():
-        latents = encode_frames(module, there, plan, progress_bar(lat.t))
+        latents = encode_frames(module, there, plan, phase("Encoding", lat.t))
     return latents.to(management.intermediate_device(), torch.float32)
 
 

@@ -7,6 +7,7 @@ from comfy_api.latest import io
 from ..atlasvid_core.attention import BACKENDS
 from . import host, refuse
 from .detail import GIB, NODE, Detail, cut_for
+from .host_progress import one_forward
 from .sockets import CATEGORY, HIDDEN, PLAN_TIP, Guide, Plan, search
 from .timing import timed
 
@@ -71,5 +72,5 @@ class LocalityPreservingPatch(io.ComfyNode):
             refuse.check_guide(guide, plan, facts)
         budget = int(memory_budget * GIB) or host.auto_budget_bytes()
         chunks, sizes = cut_for(plan, guide, facts, budget)
-        detail = Detail(plan, guide, backend, host.cast, host.stop_if_cancelled, chunks, sizes)
+        detail = Detail(plan, guide, backend, host.cast, one_forward("One step"), chunks, sizes)
         return io.NodeOutput(host.patch(model, detail), detail.summary())

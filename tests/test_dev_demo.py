@@ -34,7 +34,7 @@ def test_wishes_go_where_the_workflow_keeps_them(workflow):
     assert workflow["2"]["inputs"]["text"] == ""
 
 
-def test_progress_names_nodes_steps_and_time(workflow):
+def test_progress_names_nodes_parts_and_time(workflow):
     now, out = [0.0], io.StringIO()
     progress = Progress(workflow, out, lambda: now[0])
     progress("executing", {"node": "3"})
@@ -44,7 +44,7 @@ def test_progress_names_nodes_steps_and_time(workflow):
     progress("progress", {"node": "4", "value": 3, "max": 10})
     progress("execution_success", {})
     assert progress.seconds == {"AtlasVidPlan": 2.0, "Sampler": 73.0}
-    assert "1:15  Sampler  step 3/10" in out.getvalue()
+    assert "1:15  Sampler  30 %" in out.getvalue()
 
 
 def test_the_sheet_has_a_caption_and_a_row_for_each_video():

@@ -1,0 +1,72 @@
+"""Where progress goes in ComfyUI: the node's bar, its text, and previews of what is sampled."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import comfy.model_management as management
+import comfy.utils
+import latent_preview
+from comfy_execution.utils import get_executing_context
+from torch import Tensor
+
+from .preview import sheet
+from .progress import STEP, Phase, Shown, Steps
+
+
+def stop_if_cancelled(*_: object) -> None:
+    management.throw_exception_if_processing_interrupted()
+
+
+def phase(name: str, total: int) -> Phase:
+    """Work of `total` parts on the node that runs now: a callback, once a part.
+
+    It moves the bar, says on the node and in the log what is left, and ends a cancelled job.
+    """
+    bar = comfy.utils.ProgressBar(total)
+    return Phase(name, total, Shown(stop_if_cancelled, bar.update_absolute, _text))
+
+
+def one_forward(name: str):
+    """A callback (done, total) for one forward after another, below a sampler with a bar."""
+    now: list[Phase] = []
+
+    def on_part(done: int, total: int) -> None:
+        if not now or done <= now[0].done:
+            shown = Shown(stop_if_cancelled, lambda done, total, preview: None, _text)
+            now[:] = [Phase(name, total, shown)]
+        now[0].reach(done)
+
+    return on_part
+
+
+def sampling(model, name: str, steps: int, inside: bool) -> tuple[Steps, Any]:
+    """-> the steps of a sampler, and the callback that the host's samplers call after each.
+
+    `inside`: the model reports its way through each step, too.
+    """
+    told = Steps(phase(name, steps * (STEP if inside else 1)), steps)
+    previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
+
+    def callback(step: int, x0: Tensor, x: Tensor, total_steps: int) -> None:
+        preview = None
+        if previewer is not None:
+            preview = previewer.decode_latent_to_preview_image("JPEG", sheet(x0, _room(previewer)))
+        told.finished(step + 1, preview)
+
+    return told, callback
+
+
+def _room(previewer) -> int:
+    """Longest side in latents: one pixel each where colours are read off them, else eight."""
+    cheap = isinstance(previewer, latent_preview.Latent2RGBPreviewer)
+    return latent_preview.MAX_PREVIEW_RESOLUTION // (1 if cheap else 8)
+
+
+def _text(text: str) -> None:
+    """Onto the node that runs now. Without a server nobody has loaded its module: nowhere."""
+    server = getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
+    context = get_executing_context()
+    if server is not None and context is not None:
+        server.send_progress_text(text, context.node_id, server.client_id)
