@@ -170,5 +170,5 @@ class Listener(threading.Thread):
             return
         workflow = next((s.job.workflow for s in self.board.snapshot() if s.prompt_id == job), None)
         if workflow is not None:
-            step = f" {data['value']}/{data['max']}" if "max" in data else ""
+            step = f" {int(100 * data['value'] / data['max'])} %" if data.get("max") else ""
             self.board.note_progress(job, f"{title(workflow, node)}{step}")

@@ -10,6 +10,7 @@ from comfy_api.latest import InputImpl, io
 
 from ..atlasvid_core.playable import VideoFacts, facts_of, make_playable
 from . import host, host_page
+from .host_progress import phase
 from .sockets import CATEGORY, search
 from .timing import part, timed
 
@@ -64,7 +65,7 @@ def _shown(video: Any, max_side: int) -> dict[str, Any]:
     if place is None or not facts.plays(max_side):
         copy = _new_file(".mp4")
         with part("copy"):
-            make_playable(path, copy, max_side, host.progress_bar(facts.frames))
+            make_playable(path, copy, max_side, phase("Copying for the page", facts.frames))
         place = host_page.view_of(copy)
     return {**(place or {}), **_words(facts)}
 
