@@ -44,15 +44,6 @@ def test_every_node_explains_itself(schemas):
         assert all(i.tooltip for i in [*schema.inputs, *schema.outputs]), name
 
 
-def test_every_node_has_a_help_page(schemas, pack):
-    docs = Path(pack.__file__).parent / pack.WEB_DIRECTORY / "docs"
-    assert {page.parent.name for page in docs.glob("*/en.md")} == set(schemas)
-    for name, schema in schemas.items():
-        text = (docs / name / "en.md").read_text(encoding="utf-8")
-        assert text.startswith(f"# {schema.display_name}\n")
-        assert all(f"`{i.id}`" in text for i in schema.inputs), name
-
-
 def test_tiny_files_are_listed_by_the_hosts_loaders(schemas, host):
     import folder_paths
 
