@@ -1,0 +1,225 @@
+"""What the panel of VideoPlan shows: estimates, verdicts, remedies, snapped sizes."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from atlasvid_core.attention.mask import align, aligned_proxy, neighbours
+from atlasvid_core.budget import Activations, resolve
+from atlasvid_core.calibration import Calibration
+from atlasvid_core.cost import detail_cost, guide_cost, parameters, proxy_cost
+from atlasvid_core.estimate import Job, Machine, drawing, estimate
+from atlasvid_core.plan import make_plan
+from atlasvid_core.plan_report import plan_of, report
+from atlasvid_core.snap import snapped
+from atlasvid_core.units import Grid
+from atlasvid_core.vae_cost import decode_flops, decode_plan, encode_flops, scratch_bytes
+from atlasvid_core.verdict import advice, changed, checks
+from atlasvid_core.wan.dit import WanConfig
+from atlasvid_core.wan.vae import WanVAE
+
+GIB = 2**30
+WAN_14B = WanConfig(5120, 13824, 40)
+RATES = Calibration(flops_per_second=1e14, bytes_per_second=2e10)
+ASKED = {
+    "width": 3840, "height": 2160, "frames": 161, "fps": 16.0, "r_t": 4.0, "proxy_height": 480,
+    "cube_t": 4, "cube_h": 8, "cube_w": 8, "reach": "faces", "alignment": "ratio",
+}  # fmt: skip
+
+
+def card(vram: float = 24, ram: float = 64, disk: float = 500, **more) -> Machine:
+    return Machine(
+        "a card", False, int(vram * GIB), int(ram * GIB), int(disk * GIB), int(disk * GIB),
+        int(0.6 * vram * GIB), int(0.8 * vram * GIB), **{"calibration": RATES, **more},
+    )  # fmt: skip
+
+
+def at(width=3840, height=2160, frames=161, **more):
+    return make_plan(width_px=width, height_px=height, frames_px=frames, **more)
+
+
+def stage(found, name):
+    return next(stage for stage in found.stages if stage.name == name)
+
+
+def check(found, name):
+    return next(check for check in checks(found) if check.name == name)
+
+
+def test_stages_are_those_of_the_cost_model():
+    plan, job, machine = at(), Job(proxy_steps=20, detail_steps=12), card()
+    found = estimate(plan, job, machine)
+    sizes = Activations(1536, 8960, plan.proxy_tok.count, element_bytes=2)
+    chunks = resolve(plan.layout, sizes, machine.detail_budget_bytes)
+    detail = detail_cost(plan, job.config, chunks=chunks)
+    assert found.chunks == chunks
+    assert stage(found, "detail").device_bytes == detail.memory.device_bytes
+    assert stage(found, "detail").seconds == 12 * detail.seconds(RATES)
+    proxy = proxy_cost(plan, job.config)
+    assert stage(found, "proxy").seconds == 20 * proxy.seconds(RATES)
+    assert stage(found, "guide").host_bytes == guide_cost(plan, job.config).memory.guide_on_host
+    assert found.seconds == sum(s.seconds for s in found.stages)
+    assert found.device_bytes == max(s.device_bytes for s in found.stages)
+
+
+def test_what_the_workflow_says_changes_what_it_takes():
+    plan, machine = at(), card()
+    found = estimate(plan, Job(), machine)
+    assert "enlarge" not in [s.name for s in found.stages]
+    assert [s.name for s in estimate(plan, Job(proxy_steps=0), machine).stages][0] == "guide"
+    enlarged = estimate(plan, Job(enlarges=True), machine)
+    assert enlarged.seconds - found.seconds == pytest.approx(stage(enlarged, "enlarge").seconds)
+    parked = estimate(plan, Job(guide_on_disk=True), machine)
+    guide = stage(found, "guide").host_bytes
+    assert parked.disk.guide == guide
+    assert stage(found, "detail").host_bytes - stage(parked, "detail").host_bytes == guide
+    images = stage(estimate(plan, Job(images=True), machine), "decode").host_bytes
+    assert images > 161 * 2160 * 3840 * 3 * 4
+    assert estimate(plan, Job(keep_steps=False), machine).disk.steps == 0
+    fp8 = stage(estimate(plan, Job(weight_bytes=1), machine), "detail")
+    assert fp8.weight_bytes == parameters(WanConfig())
+
+
+def test_without_a_measurement_there_are_no_seconds():
+    found = estimate(at(), Job(), card(calibration=None))
+    assert found.seconds is None and all(s.seconds is None for s in found.stages)
+
+
+def test_a_job_that_fits_has_no_remedy():
+    assert all(c.fits and c.remedy is None for c in checks(estimate(at(), Job(), card())))
+
+
+@pytest.mark.parametrize(
+    ("plan", "job", "machine", "name"),
+    [
+        (at(frames=321), Job(), card(vram=3), "device"),
+        (at(7680, 4320, 641), Job(config=WAN_14B), card(), "device"),
+        (at(7680, 4320, 641), Job(config=WAN_14B), card(), "host"),
+        (at(frames=641), Job(), card(disk=12), "temp"),
+        (at(), Job(), replace(card(vram=8, ram=8), shared=True), "host"),
+    ],
+)
+def test_a_remedy_is_one(plan, job, machine, name):
+    found = check(estimate(plan, job, machine), name)
+    assert not found.fits and found.text and found.remedy
+    inputs = dict(found.remedy.inputs)
+    assert inputs
+    changed_plan = changed(plan, **inputs)
+    assert check(estimate(changed_plan, job, machine), name).fits
+    if "frames" in inputs:  # and nothing longer is
+        longer = changed(plan, frames=inputs["frames"] + 4)
+        assert not check(estimate(longer, job, machine), name).fits
+
+
+def test_other_nodes_come_first_where_they_suffice():
+    job = Job(config=WAN_14B)
+    found = check(estimate(at(frames=321), job, card(vram=48, ram=48)), "host")
+    assert "disk" in found.remedy.text and not found.remedy.inputs
+    images = check(estimate(at(frames=321), Job(images=True), card(ram=24)), "host")
+    assert "TiledVAEDecodeToVideo" in images.remedy.text
+
+
+def test_weights_that_wait_are_told_not_refused():
+    found = check(estimate(at(), Job(config=WAN_14B), card(vram=24)), "device")
+    assert found.fits and found.need_bytes > found.have_bytes and "RAM" in found.text
+
+
+def test_a_proxy_longer_than_wan_knows_is_advised_against():
+    plan = at(frames=641)
+    assert plan.proxy_frames_px == 161
+    (told,) = advice(plan)
+    assert replace(plan, **dict(told.inputs)).r_t == 8
+    assert at(frames=641, r_t=8).proxy_frames_px == 81
+    assert advice(at(frames=321)) == ()
+
+
+@pytest.mark.parametrize(
+    ("asked", "used"),
+    [
+        ({"width": 1920, "height": 1080, "frames": 80, "proxy_height": 480}, (1920, 1088, 81, 480)),
+        ({"width": 3, "height": 250, "frames": 1, "proxy_height": 480}, (16, 256, 1, 256)),
+        ({"width": 1280, "height": 720, "frames": 83, "proxy_height": 471}, (1280, 720, 85, 464)),
+        ({"width": 3840, "height": 2160, "frames": 161, "proxy_height": 480}, None),
+    ],
+)
+def test_sizes_snap_and_say_so(asked, used):
+    found, moved = snapped(asked)
+    want = dict(zip(("width", "height", "frames", "proxy_height"), used)) if used else asked
+    assert found == want
+    assert {s.name: (s.given, s.used) for s in moved} == {
+        name: (asked[name], want[name]) for name in asked if asked[name] != want[name]
+    }
+    assert all(s.why for s in moved)
+
+
+def test_what_no_plan_can_be_is_said():
+    for wrong, words in (
+        ({"cube_t": 0}, "cube"),
+        ({"frames": 10**7}, "frames"),
+        ({"width": float("nan")}, "width"),
+        ({"reach": "far"}, "reach"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            plan_of({**ASKED, **wrong})
+
+
+def test_the_report_is_json_and_the_same_twice():
+    found = report(ASKED, Job(), card())
+    assert json.loads(json.dumps(found, allow_nan=False)) == json.loads(
+        json.dumps(report(ASKED, Job(), card()))
+    )
+    plan = at()
+    assert found["tokens"] == {"target": plan.target_tok.count, "proxy": plan.proxy_tok.count}
+    assert found["ratio"]["attention"] == plan.attention_ratio()
+    assert "853" in found["proxy_snap"] and "848" in found["proxy_snap"]
+
+
+@pytest.mark.parametrize("reach", ["own", "faces", "plane", "all"])
+def test_a_drawing_holds_all_that_a_cube_sees(reach):
+    plan = at(160, 144, 17, proxy_height_px=64, cube_tok=Grid(2, 4, 4), reach=reach)
+    drawn, layout = drawing(plan), plan.layout
+    cube = (1, 2, 2)
+    near = [tuple(c + s for c, s in zip(cube, step)) for step in drawn["steps"]]
+    near = [c for c in near if all(0 <= i < n for i, n in zip(c, drawn["cubes"]))]
+    _, high, wide = layout.n_cubes
+    number = (cube[0] * high + cube[1]) * wide + cube[2]
+    assert sorted((t * high + h) * wide + w for t, h, w in near) == neighbours(
+        layout, number, reach
+    )
+    aligned = align(layout, plan.proxy_axes())
+    seen = {
+        (t * plan.proxy_tok.h + h) * plan.proxy_tok.w + w
+        for c in near
+        for t in range(*drawn["proxy_ranges"][0][c[0]])
+        for h in range(*drawn["proxy_ranges"][1][c[1]])
+        for w in range(*drawn["proxy_ranges"][2][c[2]])
+    }
+    assert sorted(seen) == aligned_proxy(layout, reach, aligned, number)
+
+
+@pytest.mark.parametrize("lat", [Grid(3, 8, 8), Grid(2, 10, 14)])
+def test_vae_flops_are_those_that_torch_counts(lat):
+    vae = WanVAE(dim=8).eval().requires_grad_(False)
+    latent = torch.randn(1, 16, *lat)
+    pixels = torch.zeros(1, 3, 4 * (lat.t - 1) + 1, 8 * lat.h, 8 * lat.w)
+    for call, given, flops in (
+        (vae.decode, latent, decode_flops(lat, dim=8)),
+        (vae.encode, pixels, encode_flops(lat, dim=8)),
+    ):
+        counter = FlopCounterMode(display=False)
+        with counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+            call(given)
+        assert flops == counter.get_total_flops()
+
+
+def test_scratch_is_what_a_decode_by_tiles_parks():
+    lat = Grid(41, 270, 480)
+    by_tiles = decode_plan((270, 480), 2**29, 2)
+    assert by_tiles.order == "tiles"
+    pixels = 161 * 2160 * 3840 * 3
+    assert scratch_bytes(by_tiles, lat, 3, 2) == pixels + lat.count * 384 * 2
+    assert scratch_bytes(replace(by_tiles, order="frames"), lat, 3, 2) == 0
