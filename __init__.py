@@ -6,7 +6,7 @@ from importlib.util import find_spec
 if __package__ and find_spec("comfy_api"):
     from comfy_api.latest import ComfyExtension
 
-    from .nodes import NODES, host
+    from .nodes import NODES, host, host_server
 
     WEB_DIRECTORY = "./web"
 
@@ -16,4 +16,5 @@ if __package__ and find_spec("comfy_api"):
 
     async def comfy_entrypoint() -> AtlasVidExtension:
         host.register_tiny_files()
+        host_server.register()
         return AtlasVidExtension()

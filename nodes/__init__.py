@@ -1,4 +1,7 @@
-"""ComfyUI nodes: a V3 schema and a few lines each. Only `host` touches ComfyUI's internals."""
+"""ComfyUI nodes: a V3 schema and a few lines each.
+
+Only `host`, `host_machine` (memory, files) and `host_server` (the one route) meet the host.
+"""
 
 from . import compare, decode, decode_video, guide, patch, plan, prompt, proxy, sampler
 

@@ -296,13 +296,18 @@ def load_vae(
     )
     management.load_models_gpu([vae.patcher], memory_required=wanted)
     free = management.get_free_memory(vae.device)
-    budget = min(free // 2, CPU_DECODE_BYTES) if vae.device.type == "cpu" else int(0.8 * free)
+    budget = decode_budget_bytes(vae.device, free)
     size_lat = (samples.shape[-2], samples.shape[-1])
     plan = plan_tiles(module, size_lat, budget, vae.vae_dtype.itemsize, tile_px // STRIDE_PX)
     refuse.check_decode_room(plan.peak_bytes, free, tile_px, node)
     if samples.device.type != "meta":
         samples = samples.to(vae.device, vae.vae_dtype)
     return module, samples, plan
+
+
+def decode_budget_bytes(device: torch.device, free_bytes: int) -> int:
+    """What a decode may take of the memory of its device."""
+    return min(free_bytes // 2, CPU_DECODE_BYTES) if device.type == "cpu" else int(0.8 * free_bytes)
 
 
 def decode(vae, samples: Tensor, node: str) -> Tensor:
