@@ -1,0 +1,213 @@
+"""VideoPlan's panel in the real interface: its figures are the core's, to the last digit."""
+
+import json
+
+import pytest
+
+from atlasvid_core.attention.mask import align, aligned_proxy, neighbours
+from atlasvid_core.calibration import Calibration
+from atlasvid_core.estimate import Job, Machine
+from atlasvid_core.plan_report import plan_of, report
+from atlasvid_core.wan.dit import WanConfig
+from devtools.browser import show_graph
+
+from .common import WORKFLOWS
+
+SIZES = ["width", "height", "frames", "proxy_height"]
+SET = """([title, values]) => {
+  window.app.canvas.emitBeforeChange();
+  const node = window.app.graph.nodes.find((n) => n.title === title);
+  for (const [name, value] of Object.entries(values)) {
+    const w = node.widgets.find((w) => w.name === name);
+    w.value = value;
+    w.callback?.(value);
+  }
+  window.app.canvas.emitAfterChange();
+}"""
+TO_PLAN = """() => {
+  const canvas = window.app.canvas;
+  const node = window.app.graph.nodes.find((n) => n.title === "Plan");
+  canvas.ds.scale = 1;
+  canvas.ds.offset = [200 - node.pos[0], 120 - node.pos[1]];
+  canvas.bringToFront(node);
+  canvas.draw(true, true);
+}"""
+VALUES = """(title) => {
+  const node = window.app.graph.nodes.find((n) => n.title === title);
+  const saved = node.widgets.filter((w) => w.serialize !== false);
+  return Object.fromEntries(saved.map((w) => [w.name, w.value]));
+}"""
+STILL = ".av-panel:not([data-state='waiting'])"
+
+
+@pytest.fixture
+def page(canvas):
+    """The tiny demo, freshly opened."""
+    canvas.problems.clear()
+    show_graph(canvas.page, json.loads((WORKFLOWS / "tiny_demo.json").read_text()))
+    canvas.page.evaluate(TO_PLAN)
+    yield canvas.page
+    assert canvas.problems == []
+
+
+@pytest.fixture
+def change(page):
+    """Set widgets of the node of a title; returns what the server answered to the panel."""
+
+    def change(title="Plan", **values):
+        with page.expect_response("**/atlasvid/plan") as answered:
+            page.evaluate(SET, [title, values])
+        answer = answered.value.json()
+        page.wait_for_selector(STILL)
+        return answer
+
+    return change
+
+
+def raw(page, selector: str):
+    return page.locator(f".av-panel {selector}").first.get_attribute("data-raw")
+
+
+def of_core(answer: dict, values: dict) -> dict:
+    """The core's report for the widgets on the canvas, on the machine that the server named."""
+    rates = answer["machine"]["calibration"]
+    machine = Machine(
+        **{**answer["machine"], "calibration": Calibration(**rates) if rates else None}
+    )
+    job = Job(**{**answer["job"], "config": WanConfig(**answer["job"]["config"])})
+    return json.loads(json.dumps(report(values, job, machine)))
+
+
+def test_every_figure_is_the_cores(page, change):
+    for values in (
+        {"width": 256, "height": 128, "frames": 49, "proxy_height": 64, "reach": "all"},
+        {"width": 3840, "height": 2160, "frames": 321, "cube_t": 4, "cube_h": 8, "cube_w": 8},
+        {"reach": "faces", "proxy_height": 480, "r_t": 8, "alignment": "endpoints"},
+    ):
+        answer = change(**values)
+        core = of_core(answer, page.evaluate(VALUES, "Plan"))
+        assert {k: answer[k] for k in core} == core
+        assert raw(page, "[data-fact=video] b") == str(core["tokens"]["target"])
+        text = page.locator(".av-panel [data-fact=video] b").inner_text()
+        assert text == f"{core['tokens']['target']:,} tokens"
+        assert raw(page, "[data-fact=proxy] b") == str(core["tokens"]["proxy"])
+        assert float(raw(page, "[data-fact=ratio] b")) == core["ratio"]["attention"]
+        text = page.locator(".av-panel [data-fact=ratio] b").inner_text()
+        assert text == f"{core['ratio']['attention']:,.1f}× less"
+        for check in core["checks"]:
+            shown = raw(page, f"[data-check={check['name']}] .av-share")
+            assert shown == str(check["need_bytes"])
+        for stage in core["stages"]:
+            shown = raw(page, f"[data-stage={stage['name']}] .av-time-of")
+            assert shown == ("null" if stage["seconds"] is None else repr(stage["seconds"]))
+        state = page.locator(".av-panel").get_attribute("data-state")
+        assert state == ("fits" if core["fits"] else "bad")
+
+
+def test_steps_and_files_of_the_workflow_are_in_the_figures(page, change):
+    answer = change("Stage 2: the detail", steps=11)
+    assert answer["job"]["detail_steps"] == 11
+    assert answer["model"] == {"label": "AtlasVid-Tiny", "source": "file"}
+    assert "11 steps" in page.locator("[data-stage=detail]").inner_text()
+    assert answer["job"]["enlarges"] is True
+    assert change("The guide", store="disk")["job"]["guide_on_disk"] is True
+
+
+@pytest.mark.parametrize("reach", ["faces", "all"])
+def test_the_cube_under_the_pointer_sees_what_the_core_says(page, change, reach):
+    change(reach=reach, width=208, height=144, cube_t=2, cube_h=4, cube_w=4)
+    plan, _ = plan_of(page.evaluate(VALUES, "Plan"))
+    layout, caption = plan.layout, page.locator(".av-panel .av-caption")
+    box = page.locator(".av-panel .av-frame").bounding_box()
+    for x, y in ((0.5, 0.5), (0.99, 0.98), (0.2, 0.7)):
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+        cube = [int(i) for i in caption.get_attribute("data-cube").split(",")]
+        _, high, wide = layout.n_cubes
+        number = (cube[0] * high + cube[1]) * wide + cube[2]
+        sizes, near = layout.sizes().tolist(), neighbours(layout, number, reach)
+        aligned = align(layout, plan.proxy_axes())
+        assert int(caption.get_attribute("data-tokens")) == sizes[number]
+        assert int(caption.get_attribute("data-near")) == sum(sizes[n] for n in near)
+        proxies = aligned_proxy(layout, reach, aligned, number)
+        assert int(caption.get_attribute("data-proxy")) == len(proxies)
+    page.mouse.move(box["x"] + 0.99 * box["width"], box["y"] + box["height"] / 2)
+    assert caption.get_attribute("data-cube").split(",")[2] == str(layout.n_cubes.w - 1)
+    page.mouse.move(0, 0)
+    assert caption.get_attribute("data-cube").split(",")[2] != str(layout.n_cubes.w - 1)
+
+
+def test_presets_set_the_widgets(page, change):
+    press = lambda name: page.locator(".av-presets button", has_text=name).click()  # noqa: E731
+    press("4K")
+    press("20 s")
+    values = page.evaluate(VALUES, "Plan")
+    assert [values[name] for name in SIZES] == [3840, 2160, 321, 96]
+    page.locator(".av-presets button[title=Portrait]").click()
+    values = page.evaluate(VALUES, "Plan")
+    assert [values[name] for name in SIZES] == [2160, 3840, 321, 176]
+    pressed = page.locator(".av-presets [aria-pressed=true]").all_inner_texts()
+    assert pressed[:2] == ["4K", "20 s"] and len(pressed) == 3
+    page.wait_for_selector(STILL)
+
+
+def test_sizes_snap_and_the_panel_says_so(page, change):
+    change(height=1080, width=1920, frames=80)
+    values = page.evaluate(VALUES, "Plan")
+    assert [values[name] for name in SIZES[:3]] == [1920, 1088, 81]
+    notes = page.locator(".av-notes").inner_text()
+    assert "height 1080 → 1088" in notes and "frames 80 → 81" in notes
+
+
+def test_red_comes_with_a_remedy_that_works(page, change):
+    answer = change(width=7680, height=4320, frames=4097, cube_t=4, cube_h=8, cube_w=8)
+    assert not answer["fits"]
+    note = page.locator(".av-note.av-bad").first
+    for _ in range(4):
+        with page.expect_response("**/atlasvid/plan") as answered:
+            page.locator(".av-note.av-bad button").first.click()
+        page.wait_for_selector(STILL)
+        if answered.value.json()["fits"]:
+            break
+    assert page.locator(".av-panel").get_attribute("data-state") == "fits"
+    assert note.count() == 0
+
+
+def test_it_outlives_copies_undo_and_collapse_and_is_not_saved(page, change):
+    change(width=320)
+    saved = page.evaluate("() => window.app.graph.serialize()")
+    plan = next(n for n in saved["nodes"] if n["type"] == "AtlasVidPlan")
+    assert plan["widgets_values"] == list(page.evaluate(VALUES, "Plan").values())
+    assert "atlasvid_panel" not in json.dumps(page.evaluate("() => window.app.graphToPrompt()"))
+    page.evaluate("""() => {
+      const node = window.app.graph.nodes.find((n) => n.title === "Plan");
+      const copy = node.clone();
+      copy.title = "Copy";
+      copy.pos = [node.pos[0], node.pos[1] + 900];
+      window.app.graph.add(copy);
+    }""")
+    page.wait_for_function("document.querySelectorAll('.av-panel').length === 2")
+    first, second = page.locator(".av-panel").all()
+    change("Copy", width=640)
+    assert "640 × " in second.inner_text() and "320 × " in first.inner_text()
+    page.evaluate("async (graph) => window.app.loadGraphData(graph, false, false)", saved)
+    page.wait_for_function("document.querySelectorAll('.av-panel').length === 1")
+    page.wait_for_selector(STILL)
+    assert "320 × " in page.locator(".av-panel").inner_text()
+    page.evaluate("() => window.app.graph.nodes.find((n) => n.title === 'Plan').collapse()")
+    page.wait_for_selector(".av-panel", state="hidden")
+    page.evaluate("() => window.app.graph.nodes.find((n) => n.title === 'Plan').collapse()")
+    page.wait_for_selector(".av-panel", state="visible")
+
+
+def test_without_its_route_it_says_so_and_the_node_works_on(page, change, canvas):
+    page.route("**/atlasvid/plan", lambda route: route.fulfill(status=404, body="gone"))
+    try:
+        page.evaluate(SET, ["Plan", {"width": 384}])
+        page.wait_for_selector(".av-panel[data-state=failed]")
+        assert "404" in page.locator(".av-notes").inner_text()
+        assert page.evaluate(VALUES, "Plan")["width"] == 384
+    finally:
+        page.unroute("**/atlasvid/plan")
+        canvas.problems[:] = [p for p in canvas.problems if "Failed to load resource" not in p]
+    change(width=400)
+    assert page.locator(".av-panel").get_attribute("data-state") == "fits"

@@ -1,0 +1,103 @@
+// What the workflow around a VideoPlan says: sizes that come through links, and the job it plans.
+
+const [MUTED, BYPASSED] = [2, 4];
+const INPUTS = [
+  "width", "height", "frames", "fps", "r_t", "proxy_height",
+  "cube_t", "cube_h", "cube_w", "reach", "alignment",
+];
+const MODEL_FILES = ["unet_name", "model_name", "ckpt_name", "gguf_name"];
+const FURTHEST = 64; // nodes walked through before giving up on a circle
+
+export const widget = (node, name) => node?.widgets?.find((w) => w.name === name);
+const value = (node, name) => widget(node, name)?.value;
+
+/** VideoPlan's inputs by name; `hidden`: those that only the running workflow knows. */
+export function inputsOf(node) {
+  const inputs = {};
+  const hidden = [];
+  for (const name of INPUTS) {
+    inputs[name] = value(node, name);
+    const from = sourceOf(node, name);
+    if (!from) continue;
+    const given = from.widgets?.find((w) => typeof w.value === typeof inputs[name])?.value;
+    if (given === undefined) hidden.push(name);
+    else inputs[name] = given;
+  }
+  return { inputs, hidden };
+}
+
+/** Steps, files and choices of the nodes that use this plan; what is not there is left out. */
+export function jobOf(plan) {
+  const users = targetsOf(plan, 0);
+  const one = (type) => users.find((node) => node.type === type);
+  const proxy = one("AtlasVidSemanticProxyGenerator");
+  const guide = one("AtlasVidScaledRoPEAligner");
+  const patch = one("AtlasVidLocalityPreservingPatch");
+  const sampler = one("AtlasVidDetailJointSampler");
+  const decode = sampler && targetsOf(sampler, 0).find((n) => n.type.includes("VAEDecode"));
+  const toFile = decode?.type === "AtlasVidTiledVAEDecodeToVideo";
+  const job = {
+    proxy_steps: proxy ? value(proxy, "steps") : users.length ? 0 : undefined,
+    guide_dtype: value(guide, "dtype"),
+    guide_store: value(guide, "store"),
+    memory_budget: value(patch, "memory_budget"),
+    detail_steps: value(sampler, "steps"),
+    keep_steps: sampler && value(sampler, "keep_steps") && value(sampler, "sampler_name") === "euler",
+    enlarges: sampler && value(sampler, "start") === "proxy" && !!sourceOf(sampler, "vae"),
+    images: decode && !toFile,
+    codec: toFile ? value(decode, "codec") : undefined,
+    bits: toFile ? value(decode, "bits") : undefined,
+    model_file: fileOf(users, "MODEL", MODEL_FILES),
+    vae_file: fileOf([sampler, decode], "VAE", ["vae_name"]),
+  };
+  return Object.fromEntries(Object.entries(job).filter(([, v]) => v !== undefined && v !== null));
+}
+
+function linkOf(graph, id) {
+  return graph?.getLink?.(id) ?? graph?.links?.get?.(id) ?? graph?.links?.[id];
+}
+
+/** The node behind an input, seen through reroutes; undefined where nothing is connected. */
+function sourceOf(node, name) {
+  const input = node?.inputs?.find((i) => i.name === name || i.widget?.name === name);
+  return input ? originOf(node.graph, input.link) : undefined;
+}
+
+function originOf(graph, id) {
+  for (let i = 0; i < FURTHEST; i++) {
+    const link = id === null || id === undefined ? undefined : linkOf(graph, id);
+    const node = link && graph.getNodeById(link.origin_id);
+    if (!node || node.type !== "Reroute") return node ?? undefined;
+    id = node.inputs?.[0]?.link;
+  }
+  return undefined;
+}
+
+/** Active nodes that an output leads to, seen through reroutes. */
+function targetsOf(node, slot) {
+  const found = [];
+  const open = [...(node.outputs?.[slot]?.links ?? [])];
+  for (let i = 0; i < open.length && i < FURTHEST; i++) {
+    const link = linkOf(node.graph, open[i]);
+    const target = link && node.graph.getNodeById(link.target_id);
+    if (!target || target.mode === MUTED || target.mode === BYPASSED) continue;
+    if (target.type === "Reroute") open.push(...(target.outputs?.[0]?.links ?? []));
+    else if (!found.includes(target)) found.push(target);
+  }
+  return found;
+}
+
+/** The file that a loader upstream of these nodes names, along connections of one type. */
+function fileOf(nodes, type, names) {
+  const open = nodes.filter(Boolean);
+  for (let i = 0; i < open.length && i < FURTHEST; i++) {
+    const node = open[i];
+    const name = names.map((n) => value(node, n)).find((v) => typeof v === "string");
+    if (name) return name;
+    for (const input of node.inputs ?? []) {
+      const from = input.type === type ? originOf(node.graph, input.link) : undefined;
+      if (from && !open.includes(from)) open.push(from);
+    }
+  }
+  return undefined;
+}

@@ -1,0 +1,187 @@
+// A live panel on every VideoPlan: what its plan is and costs, asked of the server as it changes.
+
+import { api } from "../../scripts/api.js";
+import { app } from "../../scripts/app.js";
+import { inputsOf, jobOf, widget } from "./plan/graph.js";
+import { View } from "./plan/view.js";
+
+const NODE = "AtlasVidPlan";
+const WIDGET = "atlasvid_panel";
+const KEPT = "atlasvid_model"; // in the node's properties: the model chosen in the panel
+const ROUTE = "/atlasvid/plan";
+const [PANEL_PX, WIDTH_PX] = [452, 420];
+const [QUIET_MS, MEASURED_MS, MOST_ASKS] = [120, 1500, 40];
+const SNAPS = ["width", "height", "frames", "proxy_height"];
+const panels = new Set();
+
+class Panel {
+  constructor(node) {
+    this.node = node;
+    this.moved = new Map(); // widget -> what was said of its last rounding
+    this.view = new View({
+      inputs: () => inputsOf(node).inputs,
+      set: (inputs) => this.set(inputs),
+      choose: (model) => this.choose(model),
+    });
+    this.asks = 0;
+    for (const w of node.widgets ?? []) this.follow(w);
+  }
+
+  get model() {
+    return this.node.properties?.[KEPT] ?? "auto";
+  }
+
+  /** Hear of every change of a widget, and of what it rounded on the way. */
+  follow(w) {
+    const before = w.callback;
+    w.callback = (given, ...rest) => {
+      const result = before?.apply(w, [given, ...rest]);
+      if (SNAPS.includes(w.name)) this.say(w, given);
+      this.refresh();
+      return result;
+    };
+  }
+
+  say(w, given) {
+    if (typeof given === "number" && given !== w.value) this.moved.set(w.name, [given, w.value]);
+    else if (this.moved.get(w.name)?.[1] !== w.value) this.moved.delete(w.name);
+  }
+
+  set(inputs) {
+    app.canvas?.emitBeforeChange?.();
+    for (const [name, value] of Object.entries(inputs)) {
+      const w = widget(this.node, name);
+      if (!w || w.value === value) continue;
+      w.value = value;
+      w.callback?.(value, app.canvas, this.node);
+    }
+    app.canvas?.emitAfterChange?.();
+    this.node.setDirtyCanvas?.(true, true);
+    this.refresh();
+  }
+
+  choose(model) {
+    this.node.properties ??= {};
+    if (model === "auto") delete this.node.properties[KEPT];
+    else this.node.properties[KEPT] = model;
+    this.refresh();
+  }
+
+  /** Ask the server once things have been still for a moment, if anything is new. */
+  refresh() {
+    if (!this.node.graph) return;
+    const { inputs, hidden } = inputsOf(this.node);
+    this.view.press(inputs);
+    const body = JSON.stringify({ inputs, job: { ...jobOf(this.node), model: this.model } });
+    if (body === this.body) return;
+    [this.body, this.hidden, this.asks] = [body, hidden, 0];
+    this.view.wait();
+    this.later(QUIET_MS);
+  }
+
+  later(ms) {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.ask(), ms);
+  }
+
+  async ask() {
+    const body = this.body;
+    this.asks += 1;
+    let answer;
+    try {
+      const headers = { "Content-Type": "application/json" };
+      const response = await api.fetchApi(ROUTE, { method: "POST", headers, body });
+      if (!response.ok) throw new Error(`the server answered ${response.status} to ${ROUTE}`);
+      answer = await response.json();
+    } catch (error) {
+      answer = { error: `${error.message}. The plan itself works; its summary output says the same.` };
+    }
+    if (body === this.body && this.node.graph) this.take(answer);
+  }
+
+  take(answer) {
+    if (answer.error) return this.view.fail(answer.error);
+    const moved = [...this.moved].map(([name, [given, used]]) => {
+      const why = name === "frames" ? "Wan takes 4k + 1 frames" : "Wan works in steps of 16 px";
+      return `${name} ${given} → ${used}: ${why}.`;
+    });
+    this.view.update({ ...answer, moved }, this.model, this.hidden);
+    if (answer.measuring && this.asks < MOST_ASKS) this.later(MEASURED_MS);
+  }
+
+  /** The node left the graph; it may come back (undo, a move into a subgraph). */
+  rest() {
+    clearTimeout(this.timer);
+    this.body = undefined;
+  }
+}
+
+function attach(node) {
+  const panel = new Panel(node);
+  const shown = node.addDOMWidget(WIDGET, "atlasvid_panel", panel.view.root, {
+    serialize: false,
+    hideOnZoom: false,
+    getMinHeight: () => PANEL_PX,
+    getValue: () => "",
+    setValue: () => {},
+  });
+  shown.serialize = false; // saved workflows keep VideoPlan's own widgets alone
+  letCanvasMove(panel.view.root);
+  node.setSize([node.size[0], node.computeSize()[1]]);
+  widen(node);
+  after(node, "onAdded", () => { panels.add(panel); panel.refresh(); });
+  after(node, "onConfigure", () => { widen(node); panel.refresh(); });
+  after(node, "onConnectionsChange", () => queueMicrotask(() => panel.refresh()));
+  after(node, "onRemoved", () => { panels.delete(panel); panel.rest(); });
+  if (node.graph) panels.add(panel);
+  queueMicrotask(() => panel.refresh());
+}
+
+/** A workflow saved without the panel has a node too narrow for it. */
+function widen(node) {
+  if (node.size[0] < WIDTH_PX) node.setSize([WIDTH_PX, node.size[1]]);
+}
+
+function after(object, name, call) {
+  const before = object[name];
+  object[name] = function (...given) {
+    const result = before?.apply(this, given);
+    call();
+    return result;
+  };
+}
+
+/** Zoom, and pan with the middle button, as over the rest of the canvas; drags stay in the panel. */
+function letCanvasMove(root) {
+  const middle = (event) => event.button === 1 || (event.buttons & 4) === 4;
+  const canvas = () => app.canvas;
+  root.addEventListener("pointerdown", (event) => {
+    if (middle(event)) canvas().processMouseDown?.(event);
+    event.stopPropagation();
+  });
+  root.addEventListener("pointermove", (event) => middle(event) && canvas().processMouseMove?.(event));
+  root.addEventListener("pointerup", (event) => middle(event) && canvas().processMouseUp?.(event));
+  root.addEventListener("wheel", (event) => {
+    const list = event.target.closest?.(".av-notes");
+    if (!event.ctrlKey && list && list.scrollHeight > list.clientHeight) return event.stopPropagation();
+    event.preventDefault();
+    canvas().processMouseWheel?.(event);
+  }, { passive: false });
+}
+
+function refreshAll() {
+  for (const panel of panels) panel.refresh();
+}
+
+app.registerExtension({
+  name: "AtlasVid.PlanPanel",
+  async setup() {
+    const href = new URL("./plan/panel.css", import.meta.url).href;
+    document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href }));
+    api.addEventListener("graphChanged", refreshAll); // loaders, samplers and links around the plan
+  },
+  nodeCreated(node) {
+    if (node.comfyClass === NODE) attach(node);
+  },
+  afterConfigureGraph: refreshAll,
+});
