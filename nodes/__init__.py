@@ -1,6 +1,6 @@
 """ComfyUI nodes: a V3 schema and a few lines each.
 
-Only `host`, `host_machine` (memory, files) and `host_server` (the one route) meet the host.
+Only `host` and the files named host_* meet the host.
 """
 
 from . import compare, decode, decode_video, guide, patch, plan, prompt, proxy, sampler

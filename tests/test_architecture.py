@@ -109,9 +109,7 @@ def test_benches_measure_the_core(file):
 
 @pytest.mark.parametrize("file", CORE + NODES, ids=name_of)
 def test_nothing_unsafe_and_no_network(file):
-    served = (
-        {"aiohttp", "asyncio"} if file.name == "host_server.py" else set()
-    )  # answers, never asks
+    served = {"aiohttp", "asyncio"} if file.name == "host_server.py" else set()  # it only answers
     assert not imported(file) & (NETWORK | UNSAFE) - served
     forbidden = {"eval", "exec", "compile", "__import__", "torch.load", "os.system", "os.popen"}
     assert not calls(file) & forbidden

@@ -46,3 +46,17 @@ def made_small(name: str) -> dict:
         if "steps" in node["inputs"]:
             inputs.update(steps=2, seed=NAMES.index(name))
     return out
+
+
+def listen(page) -> list[str]:
+    """Errors of a page that are ours, as they come."""
+    problems: list[str] = []
+
+    def hear(message):
+        ours = "atlasvid" in f"{message.location} {message.text}".lower()
+        if message.type == "error" and ours and "api.comfy.org" not in message.text:
+            problems.append(f"{message.text} {message.location}")
+
+    page.on("console", hear)
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    return problems

@@ -6,6 +6,8 @@ import pytest
 
 from devtools.browser import browser, chromium, open_page, settle
 
+from .common import listen
+
 
 @pytest.fixture(scope="session")
 def chrome():
@@ -25,14 +27,6 @@ def canvas(chrome, server):
     page.close()
 
 
-def listen(page) -> list[str]:
-    problems: list[str] = []
-
-    def hear(message):
-        ours = "atlasvid" in f"{message.location} {message.text}".lower()
-        if message.type == "error" and ours and "api.comfy.org" not in message.text:
-            problems.append(f"{message.text} {message.location}")
-
-    page.on("console", hear)
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    return problems
+def pytest_collection_modifyitems(items):
+    """Browser tests come last: Playwright's event loop runs in this thread from then on."""
+    items.sort(key=lambda item: "chrome" in getattr(item, "fixturenames", ()))

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from atlasvid_core.video_file import VideoFormat, write_video
+from devtools.browser import open_page, settle
 from devtools.graph_format import Graph, Link, Node, save_format
 
-from .test_workflows_ui import CHROMIUM, FLAGS
+from .common import listen
 
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="needs Debian's chromium on the PATH")
 FRAMES, PROXY_FRAMES, FPS, PROXY_FPS = 17, 5, 16, 4
 NODE = "window.app?.graph?.nodes?.find((n) => n.type === 'AtlasVidCompare')"
 PLAYER = f"{NODE}?.atlasvidPlayer"
@@ -46,28 +46,18 @@ def graph(server) -> dict:
 
 
 @pytest.fixture(scope="module")
-def page(server, graph):
+def page(chrome, server, graph):
     """The page with the node's two videos on show."""
-    from playwright.sync_api import sync_playwright
-
-    # Not a first visit: no template browser lies over the canvas.
-    server.client.read("/settings/Comfy.TutorialCompleted", b"true")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1400, "height": 900})
-        page.ours = []
-        page.on("pageerror", lambda error: page.ours.append(str(error)))
-        page.goto(server.base_url, wait_until="domcontentloaded")
-        page.wait_for_function(
-            "'AtlasVidCompare' in (window.LiteGraph?.registered_node_types ?? {})", timeout=120_000
-        )
-        page.evaluate("(graph) => window.app.loadGraphData(graph)", graph)
-        page.wait_for_function(PLAYER)
-        page.evaluate("window.app.queuePrompt(0, 1)")
-        page.wait_for_function(SHOWN, timeout=60_000)
-        look(page)
-        yield page
-        browser.close()
+    settle(server.base)
+    page = open_page(chrome, server.base_url, 1400, 900)
+    page.ours = listen(page)
+    page.evaluate("(graph) => window.app.loadGraphData(graph)", graph)
+    page.wait_for_function(PLAYER)
+    page.evaluate("window.app.queuePrompt(0, 1)")
+    page.wait_for_function(SHOWN, timeout=60_000)
+    look(page)
+    yield page
+    page.close()
 
 
 def look(page) -> None:
