@@ -6,13 +6,16 @@ from importlib.util import find_spec
 if __package__ and find_spec("comfy_api"):
     from comfy_api.latest import ComfyExtension
 
-    from .nodes import NODES, host, host_server
+    from .nodes import NODES, host, host_server, renamed
 
     WEB_DIRECTORY = "./web"
 
     class AtlasVidExtension(ComfyExtension):
+        async def on_load(self) -> None:
+            await renamed.register_replacements()
+
         async def get_node_list(self):
-            return list(NODES)
+            return [*NODES, *map(renamed.twin, renamed.RENAMED)]
 
     async def comfy_entrypoint() -> AtlasVidExtension:
         host.register_tiny_files()
