@@ -22,9 +22,11 @@ def full_views(count: int, generator: torch.Generator) -> Window:
     return Window(zero, zero, torch.ones(count), zero, stride.float())
 
 
-def closeups(count: int, generator: torch.Generator, largest: float = 1.0) -> Window:
-    """Windows of 1/2.5 to `largest` of the picture, anywhere in place and time, at full rate."""
-    size = 0.4 + (largest - 0.4) * torch.rand(count, generator=generator)
+def closeups(
+    count: int, generator: torch.Generator, smallest: float = 0.4, largest: float = 1.0
+) -> Window:
+    """Windows of `smallest` to `largest` of the picture, anywhere in place and time, full rate."""
+    size = smallest + (largest - smallest) * torch.rand(count, generator=generator)
     u = (1 - size) * torch.rand(count, generator=generator)
     v = (1 - size) * torch.rand(count, generator=generator)
     start = 56 * torch.rand(count, generator=generator)

@@ -9,6 +9,7 @@ carry the word "closeup". It never sees more than 96 x 96 x 9 pixels and frames.
 from __future__ import annotations
 
 import argparse
+import copy
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,8 @@ from .world import Scenes, Window, random_scenes, render
 CONFIG = WanConfig(width=128, ffn_width=512, layers=6)
 GRID_TOK = Grid(3, 6, 6)
 KINDS: tuple[int | str, ...] = (*STRIDES, CLOSEUP)
-KIND_SHARES: dict[int | str, float] = {1: 0.15, 2: 0.15, 4: 0.4, CLOSEUP: 0.3}
+KIND_SHARES: dict[int | str, float] = {1: 0.1, 2: 0.1, 4: 0.35, CLOSEUP: 0.45}
+CLOSEUP_SIZES = (0.2, 0.7)  # of the picture: an enlargement of 5 to 1.4 times
 SHIFT = 2.0
 EMPTY_PROMPT_SHARE = 0.1
 
@@ -52,18 +54,18 @@ def word_indices(prompt: str, view: str) -> list[int]:
 
 def window_of(kind: int | str, count: int, generator: torch.Generator) -> Window:
     if kind == CLOSEUP:
-        return closeups(count, generator, largest=0.7)
+        return closeups(count, generator, *CLOSEUP_SIZES)
     window = full_views(count, generator)
     return Window(window.u, window.v, window.size, window.start, torch.full((count,), float(kind)))
 
 
 @torch.no_grad()
-def cache_latents(vae_path: Path, path: Path, clips: int) -> dict[int | str, Cache]:
+def cache_latents(vae_path: Path, path: Path, clips: int, seed: int) -> dict[int | str, Cache]:
     """Render and encode `clips` clips in all, or read them back; one safetensors file."""
     if not path.exists():
         vae, tensors = with_channels_last(load_vae(vae_path)), {}
         for number, kind in enumerate(KINDS):
-            generator = torch.Generator().manual_seed(100 + number)
+            generator = torch.Generator().manual_seed(seed + number)
             latents, words = [], []
             for _ in range(int(clips * KIND_SHARES[kind]) // 16):
                 scenes: Scenes = random_scenes(16, generator)
@@ -92,12 +94,19 @@ def text_of(words_B8: Tensor, vectors: Tensor, generator: torch.Generator) -> Te
     return text * keep[:, None, None]
 
 
-def train(cache: dict, steps: int, batch: int, peak_lr: float, checkpoint: Path) -> WanDiT:
-    """AdamW on the flow loss with an exponential average of the weights, which is returned."""
+def fresh_dit(start: Path | None) -> WanDiT:
+    """New weights from a fixed seed, or those of a file to be trained on."""
     torch.manual_seed(0)
-    model, ema, first = WanDiT(CONFIG), WanDiT(CONFIG), 0
+    model = WanDiT(CONFIG)
     torch.nn.init.zeros_(model.head.head.weight)
-    ema.load_state_dict(model.state_dict())
+    if start:
+        model.load_state_dict(load_file(start))
+    return model
+
+
+def train(model: WanDiT, cache: dict, steps: int, batch: int, peak_lr: float, checkpoint: Path):
+    """AdamW on the flow loss with an exponential average of the weights, which is returned."""
+    ema, first = copy.deepcopy(model), 0
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=peak_lr, betas=(0.9, 0.98), weight_decay=0.01
     )
@@ -158,9 +167,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2400)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--lr", type=float, default=1.5e-3)
+    parser.add_argument("--seed", type=int, default=100, help="of the clips")
+    parser.add_argument("--start", type=Path, metavar="FILE", help="weights to train on")
     args = parser.parse_args()
-    cache = cache_latents(args.vae, args.out.with_suffix(".latents"), args.clips)
-    model = train(cache, args.steps, args.batch, args.lr, args.out.with_suffix(".checkpoint"))
+    cache = cache_latents(args.vae, args.out.with_suffix(".latents"), args.clips, args.seed)
+    checkpoint = args.out.with_suffix(".checkpoint")
+    model = train(fresh_dit(args.start), cache, args.steps, args.batch, args.lr, checkpoint)
     save_file({k: v.to(torch.bfloat16) for k, v in model.state_dict().items()}, args.out)
 
 
