@@ -119,19 +119,27 @@ def write_video(path: Path, chunks: Iterable[Tensor], form: VideoFormat) -> None
 
 
 def copy_video(source: Path, target: Path, container: str, metadata: Mapping[str, str]) -> None:
-    """The same coded frames in another file and container, without decoding them."""
+    """The same coded frames in another file and container, without decoding them.
+
+    Written beside, under a name that starts with a dot, and renamed: `target` is whole or absent.
+    """
+    beside = target.with_name(f".{target.name}.part")
     options = {"movflags": "use_metadata_tags"}
-    with (
-        av.open(str(source)) as given,
-        av.open(str(target), "w", format=container, options=options) as file,
-    ):
-        file.metadata.update(metadata)
-        inside = given.streams.video[0]
-        stream = file.add_stream_from_template(inside, opaque=True)
-        for packet in given.demux(inside):
-            if packet.dts is not None:
-                packet.stream = stream
-                file.mux(packet)
+    try:
+        with (
+            av.open(str(source)) as given,
+            av.open(str(beside), "w", format=container, options=options) as file,
+        ):
+            file.metadata.update({**given.metadata, **metadata})
+            inside = given.streams.video[0]
+            stream = file.add_stream_from_template(inside, opaque=True)
+            for packet in given.demux(inside):
+                if packet.dts is not None:
+                    packet.stream = stream
+                    file.mux(packet)
+        os.replace(beside, target)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _stream(file, form: VideoFormat, width: int, height: int):

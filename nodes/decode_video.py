@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
-from comfy_api.latest import InputImpl, io
+from comfy_api.latest import io
 from torch import Tensor
 
 from ..atlasvid_core.decode import decode_pixels, frames_px, parts
-from ..atlasvid_core.video_file import CODECS, VideoFormat, copy_video, write_video
-from . import host, refuse
+from ..atlasvid_core.video_file import CODECS, VideoFormat, write_video
+from . import host, host_page, refuse
 from .decode import TILE
+from .fingerprint import fingerprint
+from .finished_video import FinishedVideo
 from .host_progress import phase
+from .kept_steps import deliver
 from .sockets import CATEGORY, search
 from .timing import timed
 
@@ -72,7 +75,15 @@ class TiledVAEDecodeToVideo(io.ComfyNode):
         chunks = decode_pixels(module, latent[0], plan, folder, form.bits, progress)
         path = folder / f"atlasvid_{uuid.uuid4().hex[:12]}{form.suffix}"
         write_video(path, _each_frame(chunks, progress), form)
-        return io.NodeOutput(_video(path, codec))
+        on_saved = partial(_delivered, fingerprint(samples["samples"]))
+        return io.NodeOutput(FinishedVideo(str(path), codec, on_saved))
+
+
+def _delivered(latent: str, path: Path) -> None:
+    """A video of the kept latent was saved; one in the temp folder is gone with the server."""
+    place = host_page.view_of(path)
+    if place is None or place["type"] == "output":
+        deliver(host.steps_folder(), latent)
 
 
 def _each_frame(chunks: Iterator[Tensor], on_frame: Callable[..., None]) -> Iterator[Tensor]:
@@ -80,21 +91,3 @@ def _each_frame(chunks: Iterator[Tensor], on_frame: Callable[..., None]) -> Iter
         for frame_HW3 in chunk:
             on_frame()
             yield frame_HW3[None]
-
-
-def _video(path: Path, codec: str):
-    return (QuickTime if codec == "prores" else InputImpl.VideoFromFile)(str(path))
-
-
-class QuickTime(InputImpl.VideoFromFile):
-    """A ProRes file. SaveVideo names its files .mp4, but FFmpeg writes no ProRes into MP4: it gets
-    the same coded frames in QuickTime's container, MP4's parent, which players tell by content."""
-
-    def save_to(self, path, format="auto", codec="auto", metadata=None, **options) -> None:
-        if codec in ("auto", "prores") and format in ("auto", "mp4") and not options:
-            tags = {
-                k: v if isinstance(v, str) else json.dumps(v) for k, v in (metadata or {}).items()
-            }
-            copy_video(Path(self.get_stream_source()), Path(path), "mov", tags)
-        else:
-            super().save_to(path, format=format, codec=codec, metadata=metadata, **options)

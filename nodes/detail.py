@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -23,6 +24,7 @@ from .resident import resident
 
 NODE = "LocalityPreservingPatch"
 ON_PART = "atlasvid_on_part"  # in transformer_options: who is told of each part, if not on_part
+CHUNKS = "chunk_plan"  # in the notes of a kept step
 GIB = 2**30
 
 
@@ -98,13 +100,27 @@ class Detail:
         guide = None if self.guide is None else self.guide.identity
         return [self.plan, self.backend, self.chunks, guide]
 
+    def notes(self) -> dict[str, str]:
+        """What a finished step was made with that `identity` does not say."""
+        return {CHUNKS: json.dumps(asdict(self.rungs[-1]))}
+
+    def take_up(self, notes: Mapping[str, str]) -> None:
+        """The next job goes on after a step kept with these notes: cut as that one was, so that
+        its bytes are those of a job that was never interrupted."""
+        if CHUNKS in notes:
+            self.rungs[:] = [ChunkPlan(**json.loads(notes[CHUNKS]))]
+            if self.rungs != [self.chunks]:
+                logging.info("AtlasVid: memory ran out before; going on with %s", self.rungs[0])
+
     def begin(self) -> None:
         """Before the model is loaded for sampling: the guide needs its own branch loaded."""
         if self.guide is not None:
             self.guide.get()
 
     def end(self) -> None:
-        """After sampling, however it ended: the guide's gigabytes are not for the next job."""
+        """After sampling, however it ended: the guide's gigabytes are not for the next job, nor is
+        what memory this one came down to."""
+        self.rungs[:] = [self.chunks]
         if self.guide is not None:
             self.guide.release()
 

@@ -35,9 +35,10 @@ from . import loras, refuse
 from .detail import ON_PART, Detail
 from .fingerprint import fingerprint, of_weights
 from .host_progress import phase, sampling
-from .kept_steps import KeptSteps, resumable
+from .kept_steps import Kept, KeptSteps, resumable
 
 KEY = "atlasvid"
+RESULTS = "1"  # raised when the same job gives other bytes than it did before
 SAMPLERS = comfy.samplers.KSampler.SAMPLERS
 SCHEDULERS = comfy.samplers.KSampler.SCHEDULERS
 CPU_DECODE_BYTES = 2**29  # small tiles are as quick there, and leave memory to others
@@ -225,21 +226,31 @@ def sample(
 
 
 def sample_resumable(
-    model, samples: Tensor, positive, negative, kept: KeptSteps, *, seed: int, steps: int,
-    cfg: float, scheduler: str, denoise: float = 1.0,
+    model, samples: Tensor, positive, negative, kept: KeptSteps, found: Kept | None, *, seed: int,
+    steps: int, cfg: float, scheduler: str, denoise: float = 1.0,
 ) -> Tensor:  # fmt: skip
-    """`sample` with Euler, byte for byte; finished steps are kept and not redone."""
+    """`sample` of a patched MODEL with Euler, byte for byte; every step is kept.
+
+    It goes on after what was `found`, if anything; then nothing of `samples` but its size counts.
+    """
+    detail = detail_of(model)
+    assert detail is not None
+    if found is not None:
+        logging.info("AtlasVid: %d of %d steps were kept; going on after them", found.steps, steps)
+        detail.take_up(found.notes)
     samples = comfy.sample.fix_empty_latent_channels(model, samples)
     schedule = comfy.samplers.KSampler(
         model, steps, model.load_device, "euler", scheduler, denoise, model.model_options
     )
     model, callback = _watched(model, steps)
-    sampler = comfy.samplers.KSAMPLER(
-        resumable(comfy.k_diffusion.sampling.sample_euler, kept, comfy.utils.PROGRESS_BAR_ENABLED)
-    )
+    euler = resumable(
+        comfy.k_diffusion.sampling.sample_euler, kept, found, detail.notes,
+        comfy.utils.PROGRESS_BAR_ENABLED,
+    )  # fmt: skip
     return comfy.sample.sample_custom(
-        model, comfy.sample.prepare_noise(samples, seed), cfg, sampler, schedule.sigmas,
-        positive, negative, samples, callback=callback, disable_pbar=True, seed=seed,
+        model, comfy.sample.prepare_noise(samples, seed), cfg, comfy.samplers.KSAMPLER(euler),
+        schedule.sigmas, positive, negative, samples, callback=callback, disable_pbar=True,
+        seed=seed,
     )  # fmt: skip
 
 
@@ -268,8 +279,15 @@ def model_fingerprint(model) -> str:
     )  # fmt: skip
 
 
-def versions() -> list[str]:
-    return [comfyui_version.__version__, torch.__version__]
+def vae_fingerprint(vae) -> str | None:
+    return None if vae is None else of_weights(dict(vae.first_stage_model.named_parameters()))
+
+
+def versions(model) -> list[str]:
+    """What makes the bytes of a result beside its inputs."""
+    device = model.load_device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return [RESULTS, comfyui_version.__version__, torch.__version__, name]
 
 
 def steps_folder() -> Path:

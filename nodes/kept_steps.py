@@ -1,7 +1,8 @@
 """Finished denoising steps of a job, kept on disk until a later one takes their place.
 
 A step of a 4K video takes minutes to hours. Its result is written beside and renamed, so a name
-always means a whole file; the same job, queued again, goes on from it.
+always means a whole file; the same job, queued again, goes on from it. The last one is the latent
+of the finished video: it stays until a video of it is saved, and for a while after.
 """
 
 from __future__ import annotations
@@ -9,18 +10,30 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
-KEEP_DAYS = 14
+KEEP_DAYS, KEEP_DELIVERED_DAYS = 14, 2
 KEEP_BYTES = 50 * 2**30
 STEP = "step_{:04}.safetensors"
+DELIVERED = "a_video_of_this_was_saved"  # an empty file beside the latent
+LATENT = "latent_{}"  # an empty file named after the fingerprint of what the node gave
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """`steps` finished ones, the latent after them (on the CPU), what was noted beside it."""
+
+    steps: int
+    latent: Tensor
+    notes: Mapping[str, str]
 
 
 @dataclass
@@ -35,22 +48,24 @@ class KeptSteps:
     def place(self) -> Path:
         return self.folder / self.job
 
-    def latest(self) -> tuple[int, Tensor] | None:
-        """-> number of finished steps and the latent after them, on the CPU; None: none yet."""
+    def latest(self) -> Kept | None:
+        """None: nothing is kept yet, or nothing that can be read."""
         for path in sorted(self.place.glob("step_*.safetensors"), reverse=True):
             try:
-                return int(path.stem.removeprefix("step_")), load_file(path)["latent"]
-            except (OSError, ValueError, KeyError, SafetensorError) as error:
+                steps = int(path.stem.removeprefix("step_"))
+                with safe_open(path, framework="pt") as file:
+                    return Kept(steps, file.get_tensor("latent"), file.metadata() or {})
+            except (OSError, ValueError, SafetensorError) as error:
                 logging.warning("AtlasVid: %s is of no use (%s): an earlier step is.", path, error)
         return None
 
-    def put(self, steps: int, latent: Tensor) -> None:
-        """Keep the latent after `steps` steps; the ones before it go."""
+    def put(self, steps: int, latent: Tensor, notes: Mapping[str, str] | None = None) -> None:
+        """Keep the latent after `steps` steps, with its notes; the ones before it go."""
         path = self.place / STEP.format(steps)
         part = path.with_suffix(".part")
         try:
             self.place.mkdir(parents=True, exist_ok=True)
-            save_file({"latent": latent.detach().cpu().contiguous()}, part)
+            save_file({"latent": latent.detach().cpu().contiguous()}, part, dict(notes or {}))
             part.replace(path)
             for other in self.place.glob("step_*"):
                 if other != path:
@@ -64,16 +79,28 @@ class KeptSteps:
                 )  # fmt: skip
             self._failed = True
 
+    def finish(self, latent: str) -> None:
+        """The job is done; `latent` is the fingerprint of what the node gives."""
+        with suppress(OSError):
+            self.place.mkdir(parents=True, exist_ok=True)
+            (self.place / LATENT.format(latent)).touch()
 
-def resumable(euler: Callable, kept: KeptSteps, show_bar: bool) -> Callable:
-    """A sampler function that goes on where `kept` ends; each step is the host's own `euler`."""
+
+def resumable(
+    euler: Callable,
+    kept: KeptSteps,
+    found: Kept | None,
+    note: Callable[[], Mapping[str, str]] = dict,
+    show_bar: bool = False,
+) -> Callable:
+    """A sampler function that goes on after `found`; each step is the host's own `euler`, and is
+    kept with what `note()` says of it.
+    """
 
     def function(model, x, sigmas, extra_args=None, callback=None, disable=None):
-        found, steps = kept.latest(), len(sigmas) - 1
-        first, start = (0, x) if found is None or found[1].shape != x.shape else found
-        x = start.to(x)
-        if first:
-            logging.info("AtlasVid: %d of %d steps were kept; going on after them", first, steps)
+        steps, first = len(sigmas) - 1, 0
+        if found is not None:
+            first, x = found.steps, found.latent.to(x)
         with tqdm(total=steps, initial=first, disable=not show_bar) as bar:
             for i in range(first, steps):
 
@@ -82,21 +109,32 @@ def resumable(euler: Callable, kept: KeptSteps, show_bar: bool) -> Callable:
                         callback({**state, "i": i})
 
                 x = euler(model, x, sigmas[i : i + 2], extra_args, told, disable=True)
-                kept.put(i + 1, x)
+                kept.put(i + 1, x, note())
                 bar.update(1)
         return x
 
     return function
 
 
+def deliver(folder: Path, latent: str) -> None:
+    """A video of the latent of this fingerprint was saved: its job may be let go of."""
+    for mark in folder.glob(f"*/{LATENT.format(latent)}"):
+        with suppress(OSError):  # it is then kept for longer than it need be
+            (mark.parent / DELIVERED).touch()
+
+
 def prune(folder: Path, but: str, now: float | None = None) -> None:
-    """Let go of jobs older than KEEP_DAYS, and of the oldest while all take over KEEP_BYTES."""
+    """Let go of old jobs, and of more, the oldest first, while all take over KEEP_BYTES.
+
+    Those whose video was saved are old after KEEP_DELIVERED_DAYS, and go before the others.
+    """
     now = time.time() if now is None else now
     jobs = [p for p in folder.glob("*") if p.is_dir() and p.name != but] if folder.is_dir() else []
-    aged = sorted(((_touched(p), _bytes(p), p) for p in jobs), key=lambda job: job[0])
-    total = sum(size for _, size, _ in aged)
-    for touched, size, place in aged:
-        if now - touched > KEEP_DAYS * 86400 or total > KEEP_BYTES:
+    aged = sorted((not (p / DELIVERED).exists(), _touched(p), _bytes(p), p) for p in jobs)
+    total = sum(size for _, _, size, _ in aged)
+    for wanted, touched, size, place in aged:
+        days = KEEP_DAYS if wanted else KEEP_DELIVERED_DAYS
+        if now - touched > days * 86400 or total > KEEP_BYTES:
             shutil.rmtree(place, ignore_errors=True)
             total -= size
 

@@ -7,9 +7,10 @@ import logging
 import torch
 from comfy_api.latest import io
 
+from ..atlasvid_core.plan import VideoPlan
 from ..atlasvid_core.units import LATENT_CHANNELS
 from . import host, refuse
-from .enlarge import enlarged
+from .enlarge import enlarged, given
 from .fingerprint import fingerprint
 from .kept_steps import KeptSteps, prune
 from .sockets import CATEGORY, HIDDEN, PLAN_TIP, Plan, sampler_inputs, search
@@ -80,11 +81,10 @@ class DetailJointSampler(io.ComfyNode):
     ) -> io.NodeOutput:  # fmt: skip
         host.check_model(model, NODE, cls.hidden)
         refuse.check_detail(host.detail_of(model), plan, NODE)
-        if start == "noise":
-            samples, denoise = host.empty_latent((1, LATENT_CHANNELS, *plan.target_lat)), 1.0
+        if start == "proxy":
+            given(proxy)
         else:
-            with part("start"):
-                samples = enlarged(proxy, plan, vae, NODE)
+            proxy, vae, denoise = None, None, 1.0
         if negative is None:
             negative = [[torch.zeros_like(text), dict(rest)] for text, rest in positive]
         chosen = {
@@ -93,16 +93,31 @@ class DetailJointSampler(io.ComfyNode):
         texts, shifted = (positive, negative), host.with_shift(model, shift)
         if keep_steps and sampler_name == "euler":
             job = fingerprint(
-                host.versions(), host.model_fingerprint(model), shift, plan, samples, texts, chosen,
-                host.detail_of(model).identity(),
+                host.versions(model), host.model_fingerprint(model), shift, plan, texts, chosen,
+                host.detail_of(model).identity(), proxy, host.vae_fingerprint(vae),
             )  # fmt: skip
             kept = KeptSteps(host.steps_folder(), job)
             prune(kept.folder, but=job)
+            found = kept.latest()
+            samples = _begun(proxy, plan, vae) if found is None else found.latent
             with part("sampling"):
-                samples = host.sample_resumable(shifted, samples, *texts, kept, **chosen)
+                samples = host.sample_resumable(shifted, samples, *texts, kept, found, **chosen)
+            kept.finish(fingerprint(samples))
         else:
             if keep_steps:
-                logging.info("AtlasVid: %s keeps no steps; only euler can go on.", sampler_name)
+                logging.info(
+                    "AtlasVid: %s keeps no steps: this job, interrupted, starts over. Only euler "
+                    "goes on where it was.", sampler_name,
+                )  # fmt: skip
+            samples = _begun(proxy, plan, vae)
             with part("sampling"):
                 samples = host.sample(shifted, samples, *texts, sampler_name=sampler_name, **chosen)
         return io.NodeOutput({"samples": samples})
+
+
+def _begun(proxy: dict | None, plan: VideoPlan, vae) -> torch.Tensor:
+    """What sampling starts from: the enlarged proxy, or without one an empty latent."""
+    if proxy is None:
+        return host.empty_latent((1, LATENT_CHANNELS, *plan.target_lat))
+    with part("start"):
+        return enlarged(proxy, plan, vae, NODE)

@@ -108,3 +108,14 @@ def lora_file(host, tmp_path_factory):
         return name
 
     return write
+
+
+@pytest.fixture(scope="session")
+def tiny_vae(pack):
+    """AtlasVid-Tiny's, from its file."""
+    import comfy.sd
+    import comfy.utils
+    from atlasvid_pack.nodes.host import TINY_FILES
+
+    path = TINY_FILES / "vae" / "atlasvid_tiny_vae.safetensors"
+    return comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(path)))

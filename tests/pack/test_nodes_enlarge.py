@@ -6,14 +6,9 @@ import torch
 from .common import EULER, prompt
 
 
-@pytest.fixture(scope="module")
-def vae(pack):
-    import comfy.sd
-    import comfy.utils
-    from atlasvid_pack.nodes.host import TINY_FILES
-
-    path = TINY_FILES / "vae" / "atlasvid_tiny_vae.safetensors"
-    return comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(path)))
+@pytest.fixture
+def vae(tiny_vae):
+    return tiny_vae
 
 
 def test_by_way_of_pixels_it_is_nearer_the_truth(nodes, vae):

@@ -1,6 +1,7 @@
 """An interrupted job goes on where it was, to the same bytes; another job does not."""
 
 import logging
+import os
 
 import pytest
 import torch
@@ -58,7 +59,7 @@ def test_a_job_goes_on_to_the_same_bytes(job, steps, forwards, cancel_at):
     with pytest.raises(management.InterruptProcessingException):
         job()
     (place,) = steps.iterdir()
-    assert [p.name for p in place.iterdir()] == [f"step_{cancel_at:04}.safetensors"]
+    assert [p.name for p in place.iterdir()] == [f"step_{cancel_at:04}.safetensors"]  # no latent
     forwards.done, forwards.cancel_at = 0, None
     assert torch.equal(job(), want)
     assert forwards.done == 4 - cancel_at
@@ -82,7 +83,8 @@ def test_a_changed_job_starts_anew(nodes, stock, wan, job, steps, forwards, lora
 def test_other_samplers_say_that_they_start_over(job, steps, forwards, caplog):
     with caplog.at_level(logging.INFO):
         job(sampler_name="dpmpp_2m")
-    assert "dpmpp_2m keeps no steps" in caplog.text and not steps.exists()
+    assert "dpmpp_2m keeps no steps: this job, interrupted, starts over" in caplog.text
+    assert not steps.exists()
 
 
 def test_a_full_disk_costs_the_safety_not_the_job(job, steps, caplog):
@@ -100,15 +102,126 @@ def test_broken_files_are_passed_over_and_old_jobs_go(pack, tmp_path, caplog):
     kept.put(1, torch.ones(2))
     (kept.place / "step_0002.safetensors").write_bytes(b"half a file")
     (kept.place / "step_0003.part").write_bytes(b"never renamed")
-    done, latent = kept.latest()
-    assert done == 1 and torch.equal(latent, torch.ones(2)) and "step_0002" in caplog.text
+    found = kept.latest()
+    assert found.steps == 1 and torch.equal(found.latent, torch.ones(2))
+    assert "step_0002" in caplog.text
     for name in ("old", "newer"):
         kept_steps.KeptSteps(tmp_path, name).put(1, torch.ones(2))
-    import os
-
     os.utime(tmp_path / "old" / "step_0001.safetensors", (0, 0))
     kept_steps.prune(tmp_path, but="new")
     assert {p.name for p in tmp_path.iterdir()} == {"new", "newer"}
+
+
+def test_latents_whose_video_was_saved_go_first(pack, tmp_path, monkeypatch):
+    from atlasvid_pack.nodes import kept_steps
+
+    day, now = 86400, 10**9
+    for name, days in (("oldest", 13), ("saved", 3), ("just_saved", 1), ("newest", 0)):
+        job = kept_steps.KeptSteps(tmp_path, name)
+        job.put(1, torch.ones(256))
+        job.finish(f"of_{name}")
+        if "saved" in name:
+            kept_steps.deliver(tmp_path, f"of_{name}")
+        for file in job.place.iterdir():
+            os.utime(file, (now - days * day, now - days * day))
+
+    def left():
+        return {p.name for p in tmp_path.iterdir()}
+
+    kept_steps.prune(tmp_path, but="", now=now)
+    assert left() == {"oldest", "just_saved", "newest"}
+    for bytes_kept, rest in ((2500, {"oldest", "newest"}), (1500, {"newest"})):
+        monkeypatch.setattr(kept_steps, "KEEP_BYTES", bytes_kept)
+        kept_steps.prune(tmp_path, but="", now=now)
+        assert left() == rest
+
+
+def test_a_saved_video_marks_its_latent(nodes, tiny_vae, job, steps, output):
+    latent = job()
+    (place,) = steps.iterdir()
+    video = nodes.TiledVAEDecodeToVideo(
+        tiny_vae, {"samples": latent}, fps=16.0, codec="h264", bits="8", crf=18, tile=0
+    )
+    other = nodes.TiledVAEDecodeToVideo(
+        tiny_vae, {"samples": latent + 1}, fps=16.0, codec="ffv1", bits="8", crf=18, tile=0
+    )
+    mark = place / "a_video_of_this_was_saved"
+    import folder_paths
+
+    (output / "video").mkdir()
+    temp = folder_paths.get_temp_directory()
+    video.save_to(os.path.join(temp, "v.mp4"))  # gone with the server
+    other.save_to(str(output / "video" / "other_00001_.mp4"))
+    assert not mark.exists()
+    video.save_to(str(output / "video" / "v_00001_.mp4"))
+    assert mark.exists()
+    video.save_to(str(output / "video" / "v_00002_.mkv"), format="mp4", codec="h264")
+    names = sorted(p.name for p in (output / "video").iterdir())
+    assert names == ["other_00001_.mp4", "v_00001_.mp4", "v_00002_.mkv"]  # no parts left
+
+
+def test_a_job_that_fell_down_the_ladder_goes_on_where_it_fell_to(job, steps, monkeypatch, caplog):
+    """Memory runs out in the third of four steps; then, in another run, there is enough again."""
+    import comfy.model_management as management
+    from atlasvid_pack.nodes import detail as module
+
+    forward, asked, cancel_at = module.detail_forward, [], None
+
+    def forward_in_a_small_machine(*args, chunks, **options):
+        if len(asked) == cancel_at:
+            raise management.InterruptProcessingException()
+        asked.append(chunks.chunk_tok)
+        if short and len(asked) > 2 and chunks.chunk_tok > 2048:
+            raise torch.OutOfMemoryError("allocation on device")
+        return forward(*args, chunks=chunks, **options)
+
+    monkeypatch.setattr(module, "detail_forward", forward_in_a_small_machine)
+    short = True
+    want = job(keep_steps=False)
+    assert asked == [8192, 8192, 8192, 4096, 2048, 2048]
+    asked.clear()
+    cancel_at = 5
+    with pytest.raises(management.InterruptProcessingException):
+        job()
+    asked.clear()
+    short, cancel_at = False, None
+    with caplog.at_level(logging.INFO):
+        assert torch.equal(job(), want)
+    assert asked == [2048]
+    assert "3 of 4 steps were kept" in caplog.text and "chunks of 2,048 tokens" in caplog.text
+    asked.clear()
+    job(seed=6)  # the next job starts with the plan of its patch
+    assert asked == 4 * [8192]
+
+
+def test_a_resumed_job_does_not_enlarge_the_proxy_again(
+    nodes, wan, plan, tiny_vae, forwards, monkeypatch
+):
+    import comfy.model_management as management
+    from atlasvid_pack.nodes import sampler as module
+
+    patched = nodes.LocalityPreservingPatch(wan, plan)
+    proxy = {"samples": torch.randn(1, 16, 3, 4, 4)}
+    enlarged, begun = module.enlarged, []
+
+    def noted(*args):
+        begun.append(args)
+        return enlarged(*args)
+
+    monkeypatch.setattr(module, "enlarged", noted)
+
+    def run(**options):
+        chosen = CHOSEN | {"start": "proxy", "denoise": 0.6, "proxy": proxy, "vae": tiny_vae}
+        return nodes.DetailJointSampler(patched, plan, prompt(1), **(chosen | options))["samples"]
+
+    want = run(keep_steps=False)
+    forwards.done, forwards.cancel_at = 0, 2
+    with pytest.raises(management.InterruptProcessingException):
+        run()
+    forwards.cancel_at = None
+    assert len(begun) == 2 and torch.equal(run(), want) and len(begun) == 2
+    run(proxy={"samples": proxy["samples"] + 1})
+    assert len(begun) == 3
 
 
 def test_sizes_make_a_job_too(nodes, wan, steps):

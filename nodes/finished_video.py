@@ -1,0 +1,47 @@
+"""The VIDEO that TiledVAEDecodeToVideo gives: a file, saved whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from comfy_api.latest import InputImpl
+
+from ..atlasvid_core.video_file import CODECS, copy_video
+
+
+class FinishedVideo(InputImpl.VideoFromFile):
+    """A video file of one of CODECS. Where nothing is to be changed its coded frames are copied.
+
+    ProRes: SaveVideo names its files .mp4, but FFmpeg writes no ProRes into MP4; it gets
+    QuickTime's container, MP4's parent, which players tell by content.
+    """
+
+    def __init__(self, file: str, codec: str, on_saved: Callable[[Path], None]) -> None:
+        super().__init__(file)
+        self._codec, self._on_saved = codec, on_saved
+
+    def save_to(self, path, format="auto", codec="auto", metadata=None, **options) -> None:
+        """As the host's, but beside and then renamed; then calls `on_saved(path)`."""
+        if not isinstance(path, (str, os.PathLike)):  # into memory
+            super().save_to(path, format=format, codec=codec, metadata=metadata, **options)
+            return
+        target = Path(path)
+        if codec in ("auto", self._codec) and format in ("auto", "mp4") and not options:
+            tags = {
+                k: v if isinstance(v, str) else json.dumps(v) for k, v in (metadata or {}).items()
+            }
+            container = CODECS[self._codec].container
+            copy_video(Path(self.get_stream_source()), target, container, tags)
+        else:
+            beside = target.with_name(f".part_{target.name}")  # its end names the container
+            try:
+                super().save_to(
+                    str(beside), format=format, codec=codec, metadata=metadata, **options
+                )
+                os.replace(beside, target)
+            finally:
+                beside.unlink(missing_ok=True)
+        self._on_saved(target)
