@@ -31,8 +31,6 @@ None are public. The paper trains them at 720p with rank 16 on q, k, v, o and FF
 q, k, v (detail), AdamW 1e-4, 15,000 steps. Put the files into `models/loras`, choose them in the
 loaders and un-bypass these (Ctrl+B)."""
 
-COMPARE = Group("Compare", (1980, -10, 800, 720), "#37a")
-
 
 @dataclass(frozen=True)
 class Job:
@@ -44,6 +42,9 @@ class Job:
     r_t: float
     note: str
 
+
+PLAN, STAGE_1, STAGE_2, FRAMES, LAST = 400, 910, 1310, 1710, 2110  # where columns begin
+GREEN, OCHRE, PURPLE, BLUE, VIOLET = "#8a5", "#b58b2a", "#a1309b", "#37a", "#66519c"
 
 JOBS = (
     Job("t2v_4k_161f", "4K, 161 frames (10 s)", 3840, 2160, 161, 4.0, "10 seconds at 16 fps."),
@@ -71,10 +72,8 @@ def tiny_demo() -> Graph:
              {"text": prompt, "view": "closeup"}, height_px=130),
         Node("empty", "AtlasVidTinyPrompt", "Negative (empty)", (0, 700), {"text": ""},
              height_px=130),
-        Node("plan", "AtlasVidPlan", "Plan", (400, 60),
-             {"width": 192, "height": 192, "frames": 33, "fps": 16.0, "r_t": 4.0,
-              "proxy_height": 96, "cube_t": 1, "cube_h": 2, "cube_w": 2}),
-        _summary((400, 440)),
+        _plan({"width": 192, "height": 192, "frames": 33, "fps": 16.0, "r_t": 4.0,
+               "proxy_height": 96, "cube_t": 1, "cube_h": 2, "cube_w": 2}),
         *_stage_1("dit", "whole", "empty", steps=24, cfg=3.0, shift=2.0),
         *_stage_2("dit", "dit", "closeup", steps=24, denoise=0.35, shift=2.0),
         *_videos("tiny", fps=16.0, proxy_fps=4.0),
@@ -86,8 +85,8 @@ def tiny_demo() -> Graph:
         "clip small and at a quarter of the frame rate; stage 2 makes it full size, each cube "
         "seeing its neighbours and its own part of the proxy. Both prompts should say the same: "
         "the second asks for a closeup, since a cube sees a part of a larger picture.",
-        (400, 660),
-        (330, 330),
+        (PLAN, 930),
+        (440, 250),
     )
     return Graph("tiny_demo", nodes, (note,), _groups())
 
@@ -99,23 +98,23 @@ def text_to_video(job: Job) -> Graph:
              "text": PROMPT}, height_px=180),
         Node("negative", "CLIPTextEncode", "Negative prompt", (0, 720), {"clip": Link("clip"),
              "text": NEGATIVE}, height_px=140),
-        Node("plan", "AtlasVidPlan", "Plan", (400, 60),
-             {"width": job.width, "height": job.height, "frames": job.frames, "r_t": job.r_t}),
-        _lora("stage_1_lora", "Stage-1 LoRA", "atlasvid_stage1.safetensors", (400, 660)),
-        _lora("proxy_lora", "Proxy LoRA", "atlasvid_proxy.safetensors", (400, 820)),
-        _lora("detail_lora", "Detail LoRA", "atlasvid_detail.safetensors", (400, 980)),
-        _summary((400, 440)),
+        _plan({"width": job.width, "height": job.height, "frames": job.frames, "r_t": job.r_t}),
+        _lora("stage_1_lora", "Stage-1 LoRA", "atlasvid_stage1.safetensors", (0, 960)),
+        _lora("proxy_lora", "Proxy LoRA", "atlasvid_proxy.safetensors", (0, 1120)),
+        _lora("detail_lora", "Detail LoRA", "atlasvid_detail.safetensors", (0, 1280)),
         *_stage_1("stage_1_lora", "positive", "negative", steps=30, cfg=6.0, shift=8.0),
         *_stage_2("proxy_lora", "detail_lora", "positive", steps=30, denoise=0.6, shift=8.0),
         *_videos(job.name, fps=16.0, proxy_fps=16.0 / job.r_t),
     )  # fmt: skip
     notes = (
-        Note(f"## {job.title}\n{job.note}\n\nRead the plan's summary before you start: tokens, "
-             "cost and the guide's size. The proxy is saved first: look at it while stage 2 runs.",
-             (0, 920), (330, 210)),
-        Note(LORA_NOTE, (400, 1150), (730, 380)),
+        Note(f"## {job.title}\n{job.note}\n\nThe plan's panel says what it takes, and what to "
+             "change where it does not fit. The proxy is saved first: look at it while stage 2 "
+             "runs.",
+             (PLAN, 930), (440, 150)),
+        Note(LORA_NOTE, (PLAN, 1110), (440, 420)),
     )  # fmt: skip
-    return Graph(job.name, nodes, notes, _groups())
+    loras = Group("LoRAs", (-20, 890, 370, 510), VIOLET)
+    return Graph(job.name, nodes, notes, (*_groups(), loras))
 
 
 def upscale() -> Graph:
@@ -124,26 +123,24 @@ def upscale() -> Graph:
         *_loaders(),
         Node("positive", "CLIPTextEncode", "Prompt", (0, 480), {"clip": Link("clip"),
              "text": "Say what the video shows: " + PROMPT}, height_px=180),
-        Node("plan", "AtlasVidPlan", "Plan", (400, 60),
-             {"width": 3840, "height": 2160, "frames": frames, "r_t": 1.0}),
-        _lora("proxy_lora", "Proxy LoRA", "atlasvid_proxy.safetensors", (400, 820)),
-        _lora("detail_lora", "Detail LoRA", "atlasvid_detail.safetensors", (400, 980)),
-        _summary((400, 440)),
-        Node("file", "LoadVideo", "The video", (800, 60), {"file": "video.mp4"}),
-        Node("parts", "GetVideoComponents", "Its frames", (800, 200), {"video": Link("file")}),
-        Node("first", "ImageFromBatch", f"The first {frames} frames", (800, 330),
+        _plan({"width": 3840, "height": 2160, "frames": frames, "r_t": 1.0}),
+        _lora("proxy_lora", "Proxy LoRA", "atlasvid_proxy.safetensors", (0, 1120)),
+        _lora("detail_lora", "Detail LoRA", "atlasvid_detail.safetensors", (0, 1280)),
+        Node("file", "LoadVideo", "The video", (STAGE_1, 60), {"file": "video.mp4"}),
+        Node("parts", "GetVideoComponents", "Its frames", (STAGE_1, 200), {"video": Link("file")}),
+        Node("first", "ImageFromBatch", f"The first {frames} frames", (STAGE_1, 330),
              {"image": Link("parts"), "batch_index": 0, "length": frames}),
-        Node("small", "ImageScale", "To the proxy's size", (800, 480),
+        Node("small", "ImageScale", "To the proxy's size", (STAGE_1, 480),
              {"image": Link("first"), "upscale_method": "lanczos", "width": 848, "height": 480,
               "crop": "center"}),
-        Node("proxy", "VAEEncode", "The video is the proxy", (800, 700),
+        Node("proxy", "VAEEncode", "The video is the proxy", (STAGE_1, 700),
              {"pixels": Link("small"), "vae": Link("vae")}),
         *_stage_2("proxy_lora", "detail_lora", "positive", steps=30, denoise=0.5, shift=8.0),
-        Node("frames", "AtlasVidTiledVAEDecode", "Frames", (1600, 60),
+        Node("frames", "AtlasVidTiledVAEDecode", "Frames", (FRAMES, 60),
              {"vae": Link("vae"), "samples": Link("detail")}),
-        Node("video", "CreateVideo", "Video", (1600, 230),
+        Node("video", "CreateVideo", "Video", (FRAMES, 230),
              {"images": Link("frames"), "fps": Link("parts", 2), "audio": Link("parts", 1)}),
-        Node("save", "SaveVideo", "Save the video", (1600, 370),
+        Node("save", "SaveVideo", "Save the video", (FRAMES, 370),
              {"video": Link("video"), "filename_prefix": "video/atlasvid_4k"}, height_px=300),
         _compare("file"),
     )  # fmt: skip
@@ -152,14 +149,15 @@ def upscale() -> Graph:
              "every frame). For another length set *frames* of the plan and *length* of "
              "ImageFromBatch alike, to 4k + 1; a shorter video is stretched over the plan's "
              "time. The prompt should say what the video shows.", (0, 720), (330, 260)),
-        Note(LORA_NOTE, (400, 1150), (730, 380)),
+        Note(LORA_NOTE, (PLAN, 930), (440, 420)),
     )  # fmt: skip
     groups = (
-        Group("Files and words", (-20, -10, 370, 1040)),
-        Group("The proxy", (780, -10, 370, 860), "#8a5"),
-        Group("Stage 2: the detail", (1180, -10, 370, 940), "#b58b2a"),
-        Group("Frames", (1580, -10, 370, 740), "#a1309b"),
+        _column("Files and words", 0, 1010),
+        _column("The proxy", STAGE_1, 860, GREEN),
+        _column("Stage 2: the detail", STAGE_2, 940, OCHRE),
+        _column("Frames", FRAMES, 740, PURPLE),
         COMPARE,
+        Group("LoRAs", (-20, 1050, 370, 350), VIOLET),
     )
     return Graph("upscale_to_4k", nodes, notes, groups)
 
@@ -183,9 +181,9 @@ def _lora(name: str, title: str, file: str, at: tuple[int, int]) -> Node:
     return Node(name, "LoraLoaderModelOnly", title, at, inputs, bypassed=True)
 
 
-def _summary(at: tuple[int, int]) -> Node:
-    inputs = {"source": Link("plan", 2)}
-    return Node("summary", "PreviewAny", "What the plan costs", at, inputs, height_px=170)
+def _plan(inputs: dict) -> Node:
+    """As tall as its panel makes it, so that nothing lies under it."""
+    return Node("plan", "AtlasVidPlan", "Plan", (PLAN, 60), inputs, width_px=440, height_px=800)
 
 
 def _stage_1(model: str, positive: str, negative: str, *, steps, cfg, shift) -> tuple[Node, ...]:
@@ -194,19 +192,20 @@ def _stage_1(model: str, positive: str, negative: str, *, steps, cfg, shift) -> 
         "plan": Link("plan"), "seed": 1, "steps": steps, "cfg": cfg, "shift": shift,
     }  # fmt: skip
     return (
-        Node("proxy", "AtlasVidSemanticProxyGenerator", "Stage 1: the proxy", (800, 60), inputs),
-        Node("proxy_frames", "AtlasVidTiledVAEDecode", "Frames of the proxy", (800, 430),
+        Node("proxy", "AtlasVidSemanticProxyGenerator", "Stage 1: the proxy", (STAGE_1, 60),
+             inputs),
+        Node("proxy_frames", "AtlasVidTiledVAEDecode", "Frames of the proxy", (STAGE_1, 430),
              {"vae": Link("vae"), "samples": Link("proxy")}),
     )  # fmt: skip
 
 
 def _stage_2(proxy_model, detail_model, positive, *, steps, denoise, shift) -> tuple[Node, ...]:
     return (
-        Node("guide", "AtlasVidScaledRoPEAligner", "The guide", (1200, 60),
+        Node("guide", "AtlasVidScaledRoPEAligner", "The guide", (STAGE_2, 60),
              {"model": Link(proxy_model), "proxy": Link("proxy"), "plan": Link("plan")}),
-        Node("patch", "AtlasVidLocalityPreservingPatch", "Local, guided attention", (1200, 210),
+        Node("patch", "AtlasVidLocalityPreservingPatch", "Local, guided attention", (STAGE_2, 210),
              {"model": Link(detail_model), "plan": Link("plan"), "guide": Link("guide")}),
-        Node("detail", "AtlasVidDetailJointSampler", "Stage 2: the detail", (1200, 390),
+        Node("detail", "AtlasVidDetailJointSampler", "Stage 2: the detail", (STAGE_2, 390),
              {"model": Link("patch"), "plan": Link("plan"), "positive": Link(positive),
               "proxy": Link("proxy"), "vae": Link("vae"), "seed": 1, "steps": steps, "cfg": 1.0,
               "shift": shift, "start": "proxy", "denoise": denoise}),
@@ -215,14 +214,14 @@ def _stage_2(proxy_model, detail_model, positive, *, steps, denoise, shift) -> t
 
 def _videos(prefix: str, *, fps: float, proxy_fps: float) -> tuple[Node, ...]:
     return (
-        Node("proxy_video", "CreateVideo", "Proxy video", (800, 590),
+        Node("proxy_video", "CreateVideo", "Proxy video", (STAGE_1, 590),
              {"images": Link("proxy_frames"), "fps": proxy_fps}),
-        Node("save_proxy", "SaveVideo", "Save the proxy", (800, 710),
+        Node("save_proxy", "SaveVideo", "Save the proxy", (STAGE_1, 710),
              {"video": Link("proxy_video"), "filename_prefix": f"video/atlasvid_{prefix}_proxy"},
              height_px=300),
-        Node("video", "AtlasVidTiledVAEDecodeToVideo", "Video", (1600, 60),
+        Node("video", "AtlasVidTiledVAEDecodeToVideo", "Video", (FRAMES, 60),
              {"vae": Link("vae"), "samples": Link("detail"), "fps": fps}),
-        Node("save", "SaveVideo", "Save the video", (1600, 350),
+        Node("save", "SaveVideo", "Save the video", (FRAMES, 350),
              {"video": Link("video"), "filename_prefix": f"video/atlasvid_{prefix}"},
              height_px=300),
         _compare("proxy_video"),
@@ -231,15 +230,22 @@ def _videos(prefix: str, *, fps: float, proxy_fps: float) -> tuple[Node, ...]:
 
 def _compare(proxy: str) -> Node:
     inputs = {"proxy": Link(proxy), "detail": Link("video")}
-    return Node("compare", "AtlasVidCompare", "Proxy and detail", (2000, 60), inputs,
+    return Node("compare", "AtlasVidCompare", "Proxy and detail", (LAST, 60), inputs,
                 width_px=760, height_px=600)  # fmt: skip
+
+
+def _column(title: str, x: int, height: int, color: str = "#3f789e", width: int = 370) -> Group:
+    return Group(title, (x - 20, -10, width, height), color)
+
+
+COMPARE = _column("Compare", LAST, 720, BLUE, width=800)
 
 
 def _groups() -> tuple[Group, ...]:
     return (
-        Group("Files and words", (-20, -10, 370, 900)),
-        Group("Stage 1: the proxy", (780, -10, 370, 1040), "#8a5"),
-        Group("Stage 2: the detail", (1180, -10, 370, 860), "#b58b2a"),
-        Group("Frames", (1580, -10, 370, 680), "#a1309b"),
+        _column("Files and words", 0, 880),
+        _column("Stage 1: the proxy", STAGE_1, 1040, GREEN),
+        _column("Stage 2: the detail", STAGE_2, 860, OCHRE),
+        _column("Frames", FRAMES, 680, PURPLE),
         COMPARE,
     )
