@@ -160,7 +160,8 @@ def _smaller(
         best = _largest(values, lambda value: fits(changed(plan, **inputs(value))))
         if best is not None:
             chosen = inputs(best)
-            yield chosen, " and ".join(f"{k} {v}" for k, v in chosen.items()) + " would fit"
+            named = " and ".join(f"{k} {v}" for k, v in chosen.items())
+            yield chosen, f"With {named} it would fit"
 
 
 def _size(plan: VideoPlan, part: int) -> dict[str, int]:

@@ -37,6 +37,9 @@ VALUES = """(title) => {
   const saved = node.widgets.filter((w) => w.serialize !== false);
   return Object.fromEntries(saved.map((w) => [w.name, w.value]));
 }"""
+PARTS = [
+    f".av-{part}" for part in ("presets", "head", "frame", "time", "caption", "bars", "stages")
+]
 STILL = ".av-panel:not([data-state='waiting'])"
 
 
@@ -148,6 +151,9 @@ def test_presets_set_the_widgets(page, change):
     pressed = page.locator(".av-presets [aria-pressed=true]").all_inner_texts()
     assert pressed[:2] == ["4K", "20 s"] and len(pressed) == 3
     page.wait_for_selector(STILL)
+    parts = [page.locator(f".av-panel {part}").bounding_box() for part in PARTS]
+    for above, below in zip(parts, parts[1:]):  # nothing lies over anything else
+        assert above["y"] + above["height"] <= below["y"] + 0.5
 
 
 def test_sizes_snap_and_the_panel_says_so(page, change):
