@@ -3,7 +3,7 @@
 Only `host` and the files named host_* meet the host.
 """
 
-from . import compare, decode, decode_video, guide, patch, plan, prompt, proxy, sampler
+from . import compare, decode, decode_video, guide, patch, plan, prompt, proxy, sampler, text
 
 NODES = (
     plan.VideoPlanNode,
@@ -15,4 +15,6 @@ NODES = (
     decode_video.TiledVAEDecodeToVideo,
     compare.CompareVideos,
     prompt.TinyPrompt,
+    text.CachedTextEncode,
+    text.LoadConditioning,
 )

@@ -22,6 +22,8 @@ INPUTS = {
     "AtlasVidTiledVAEDecodeToVideo": ["vae", "samples", "fps", "codec", "bits", "crf", "tile"],
     "AtlasVidCompare": ["proxy", "detail", "match", "max_side"],
     "AtlasVidTinyPrompt": ["text", "view"],
+    "AtlasVidCachedTextEncode": ["clip", "text"],
+    "AtlasVidLoadConditioning": ["file"],
 }  # fmt: skip
 NAMES = {"AtlasVidPlan": "VideoPlan", "AtlasVidCompare": "CompareVideos"}
 

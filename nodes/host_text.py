@@ -1,0 +1,58 @@
+"""ComfyUI's internals that encoding text needs: encoders, model files, the output folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management as management
+import folder_paths
+import nodes as host_nodes
+import torch
+
+ALWAYS = ("IS_CHANGED", "fingerprint_inputs")
+
+
+def conditioning_folder() -> Path:
+    return Path(folder_paths.get_output_directory()) / "atlasvid" / "conditioning"
+
+
+def conditioning_device() -> torch.device:
+    """Where the host keeps conditioning between nodes."""
+    return management.intermediate_device()
+
+
+def encoder_settings() -> list[str]:
+    """What of the host's own settings changes an encoder's result."""
+    return [str(management.text_encoder_dtype()), management.text_encoder_device().type]
+
+
+def model_file(name: str) -> Path | None:
+    """The file that a loader's widget names, of whatever kind of model; None: it names none."""
+    if not Path(name).suffix:
+        return None
+    for kind in folder_paths.folder_names_and_paths:
+        if kind not in ("custom_nodes", "configs"):
+            path = folder_paths.get_full_path(kind, name)
+            if path is not None:
+                return Path(path)
+    return None
+
+
+def changes_by_itself(kind: str) -> bool:
+    """Whether a kind of node says that its result depends on more than its inputs."""
+    node: Any = host_nodes.NODE_CLASS_MAPPINGS.get(kind)
+    if node is None:
+        return True
+    owners = [c for c in node.__mro__ if not c.__module__.startswith("comfy_api")]
+    return any(name in vars(owner) for owner in owners for name in ALWAYS)
+
+
+def encode(clip: Any, text: str) -> Any:
+    """Conditioning, as CLIP Text Encode makes it. Raises ValueError without an encoder."""
+    if clip is None:
+        raise ValueError(
+            "CachedTextEncode got no text encoder: the node before it gave none. Load "
+            "umt5_xxl_fp8_e4m3fn_scaled.safetensors with the Load CLIP node, type wan."
+        )
+    return clip.encode_from_tokens_scheduled(clip.tokenize(text))

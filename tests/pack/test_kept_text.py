@@ -1,0 +1,116 @@
+"""What names a prompt's conditioning: the prompt, the nodes before the encoder, their files."""
+
+import copy
+import os
+
+import pytest
+import torch
+
+from ..clip_file import write_clip_l
+
+PROMPT = {
+    "1": {"class_type": "CLIPLoader", "inputs": {"clip_name": "a.safetensors", "type": "wan"}},
+    "2": {"class_type": "CLIPSetLastLayer", "inputs": {"clip": ["1", 0], "stop_at_clip_layer": -1}},
+    "3": {"class_type": "AtlasVidCachedTextEncode", "inputs": {"clip": ["2", 0], "text": "x"}},
+    "4": {"class_type": "KSampler", "inputs": {"positive": ["3", 0], "seed": 1}},
+}
+
+
+@pytest.fixture
+def kept(pack):
+    from atlasvid_pack.nodes import kept_text
+
+    return kept_text
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(os.urandom(3 * 2**20))
+    return path
+
+
+def test_a_key_follows_what_the_encoder_is_made_of(kept, file, tmp_path):
+    def key(prompt=PROMPT, text="x"):
+        find = {file.name: file}.get
+        encoder = kept.encoder_of(prompt, "3", "clip", find, lambda kind: False)
+        return kept.KeptTexts(tmp_path).path(text, encoder).name
+
+    def changed(node, **inputs):
+        prompt = copy.deepcopy(PROMPT)
+        prompt[node]["inputs"].update(inputs)
+        return key(prompt)
+
+    first = key()
+    assert changed("4", seed=2) == first == key()
+    others = [changed("1", type="sd3"), changed("2", stop_at_clip_layer=-2), key(text="y")]
+    assert len({first, *others}) == 4
+    assert key(text="A red ball, rolling").startswith("A-red-ball-rolling-")
+    data = file.read_bytes()
+    os.utime(file, (1, 1))
+    assert key() == first  # the content counts, not the date
+    file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    assert key() != first
+
+
+def test_what_has_no_lasting_name_says_why(kept):
+    with pytest.raises(kept.Unnamed, match="CLIPLoader may give something else"):
+        kept.encoder_of(PROMPT, "3", "clip", lambda name: None, lambda kind: kind == "CLIPLoader")
+    with pytest.raises(kept.Unnamed, match="does not show"):
+        kept.encoder_of(PROMPT, "9", "clip", lambda name: None, lambda kind: False)
+
+
+def test_the_host_tells_which_nodes_change_by_themselves(pack):
+    import nodes as host_nodes
+    from atlasvid_pack.nodes import host_text
+    from atlasvid_pack.nodes.text import CachedTextEncode, LoadConditioning
+
+    host_nodes.NODE_CLASS_MAPPINGS |= {"AtlasVidA": CachedTextEncode, "AtlasVidB": LoadConditioning}
+    kinds = ("CLIPLoader", "DualCLIPLoader", "LoraLoader", "CLIPSetLastLayer", "AtlasVidA")
+    assert not any(map(host_text.changes_by_itself, kinds))
+    assert all(map(host_text.changes_by_itself, ("LoadImage", "AtlasVidB", "NoSuchNode")))
+
+
+def test_the_least_used_go_first(kept, tmp_path, monkeypatch):
+    store = kept.KeptTexts(tmp_path)
+    conditioning = [[torch.ones(1, 8, 64), {}]]
+    paths = [store.path(text) for text in "abc"]
+    for age, path in zip((30, 20, 10), paths, strict=True):
+        assert store.put(path, conditioning, "")
+        os.utime(path, (1e9 - age, 1e9 - age))
+    store.get(paths[0], "cpu")
+    monkeypatch.setattr(kept, "KEEP_BYTES", 2 * paths[0].stat().st_size)
+    assert store.put(store.path("d"), conditioning, "")
+    assert [store.has(path) for path in paths] == [True, False, True]
+
+
+def test_a_damaged_file_is_encoded_anew(kept, tmp_path):
+    store = kept.KeptTexts(tmp_path)
+    path = store.path("a")
+    store.put(path, [[torch.ones(1, 2, 3), {}]], "a")
+    path.write_bytes(path.read_bytes()[:-3])
+    assert not store.has(path) and not path.exists()
+
+
+def test_what_can_not_be_kept_does_not_stop_the_job(kept, tmp_path, caplog):
+    store = kept.KeptTexts(tmp_path)
+    assert not store.put(store.path("a"), [[torch.ones(1), {"hooks": object()}]], "a")
+    assert "hooks is a object" in caplog.text
+
+
+def test_a_hosts_encoder_gives_the_same_bits_through_a_file(kept, tmp_path):
+    import comfy.sd
+    import nodes as host_nodes
+    from atlasvid_pack.nodes import host_text
+
+    write_clip_l(tmp_path / "clip.safetensors")
+    clip = comfy.sd.load_clip([str(tmp_path / "clip.safetensors")])
+    (want,) = host_nodes.CLIPTextEncode().encode(clip, "a lake at dawn")
+    store = kept.KeptTexts(tmp_path / "kept")
+    path = store.path("a lake at dawn")
+    assert store.put(path, host_text.encode(clip, "a lake at dawn"), "a lake at dawn")
+    ((tensor, extras),) = store.get(path, "cpu")
+    assert tensor.dtype == want[0][0].dtype and torch.equal(tensor, want[0][0])
+    assert extras.keys() == want[0][1].keys()
+    assert torch.equal(extras["pooled_output"], want[0][1]["pooled_output"])
+    assert tensor.std() > 0.1 and tensor.isfinite().all()
