@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .align import align
+from .kept import kept
 from .overview import overview
 from .plan import plan
 from .reach import reach
@@ -27,6 +28,7 @@ PICTURES: dict[str, Callable[[], str]] = {
     f"{HELP}/memory.svg": memory,
     f"{HELP}/compare.svg": compare,
     f"{HELP}/words.svg": known,
+    f"{HELP}/kept.svg": kept,
 }
 
 
