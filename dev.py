@@ -6,7 +6,7 @@
     python dev.py serve    ComfyUI with the pack, for a person (arguments go to ComfyUI)
     python dev.py cost     tokens, FLOPs, memory and seconds of a size, before making it
     python dev.py bench    measure what README claims (attention, block, guide ...)
-    python dev.py lint     ruff and the type checker
+    python dev.py lint     ruff, the type checker, what the registry checks
 
 The environment goes into .venv and a ComfyUI into .host, unless COMFYUI_PATH names one or this
 folder already lies in one's custom_nodes.
@@ -24,7 +24,7 @@ from pathlib import Path
 if sys.version_info < (3, 10):  # noqa: UP036
     sys.exit(f"dev.py: Python {sys.version.split()[0]} is too old: 3.10 or later is needed")
 
-from devtools import environment, hosts  # noqa: E402
+from devtools import environment, hosts, registry  # noqa: E402
 from devtools.server import link_folder, link_pack  # noqa: E402
 from devtools.steps import StepFailed, run, say  # noqa: E402
 
@@ -72,7 +72,9 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--json", type=Path, metavar="FILE", help="instead of bench/results/")
     bench.add_argument("--quick", action="store_true", help="a small run, to try it out")
     bench.set_defaults(call=run_bench)
-    commands.add_parser("lint", help="ruff and mypy").set_defaults(call=run_lint)
+    commands.add_parser("lint", help="ruff, mypy and what the registry checks").set_defaults(
+        call=run_lint
+    )
     return out
 
 
@@ -145,7 +147,7 @@ def run_bench(args: argparse.Namespace, _: list[str]) -> int:
 
 
 def run_lint(_: argparse.Namespace, __: list[str]) -> int:
-    python, _host = prepared()
+    python, host = prepared()
     status = run("ruff", [python, "-m", "ruff", "check", "."], cwd=ROOT, check=False)
     status |= run("ruff", [python, "-m", "ruff", "format", "--check", "."], cwd=ROOT, check=False)
     # The pack's modules import each other relative to the root, whose own name is no identifier.
@@ -156,7 +158,7 @@ def run_lint(_: argparse.Namespace, __: list[str]) -> int:
             command += ["-p", f"atlasvid_pack.{name}"]
         command += ["--cache-dir", ROOT / ".mypy_cache"]
         status |= run("mypy", command, cwd=Path(folder), check=False)
-    return status
+    return status | registry.check(ROOT, host, python)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ TORCH = ("torch>=2.7", "torchvision>=0.22")
 TOOLS = (
     "pytest>=8", "ruff", "mypy", "playwright",
     "matplotlib", "psutil", "tomli; python_version < '3.11'",  # the benches
-    "accelerate", "tensorboard",  # the trainer, beside peft
+    "accelerate", "peft>=0.15", "tensorboard",  # the trainer
 )  # fmt: skip
 # A host of the 0.3 line runs without these; torchaudio only serves its audio nodes.
 OPTIONAL_FOR_HOST = ("torchaudio", "comfyui-workflow-templates", "comfyui-embedded-docs")
@@ -96,6 +96,21 @@ def version_of(host: Path) -> tuple[int, ...]:
     file = host / "comfyui_version.py"
     found = re.search(r'__version__ = "([\d.]+)"', file.read_text()) if file.is_file() else None
     return tuple(int(part) for part in found[1].split(".")) if found else (0,)
+
+
+def brought(python: Path, package: str) -> bool:
+    """Whether a package is in the environment, installed now where need be; a failure is said."""
+    known = f"import importlib.metadata as m; m.version({package!r})"
+    if works([python, "-c", known]):
+        return True
+    say("environment", f"installing {package}")
+    pip: list = [python, "-m", "pip", "install", "-q", "--no-input", "--disable-pip-version-check"]
+    try:
+        run("pip", [*pip, "--retries", "1", package], quiet=True, timeout_s=300)
+    except StepFailed as error:
+        say("environment", f"{package} can't be installed, passed over: {error}")
+        return False
+    return True
 
 
 def has_accelerator(python: Path) -> bool:
