@@ -41,11 +41,13 @@ def said() -> list[str]:
     return texts
 
 
-def rows_of(text: str) -> dict[str, list[str]]:
-    """Rows of tables whose first cell is `code`, by that code."""
-    cells = [[c.strip() for c in line.strip("|").split("|")] for line in text.splitlines()
-             if line.startswith("| `")]  # fmt: skip
-    return {row[0].strip("`"): row[1:] for row in cells}
+ROW = re.compile(r"- `(\w+)`(?: \(default (.*?)\)|（默认 (.*?)）)?(?:: |：)(.+)")
+
+
+def rows_of(text: str) -> dict[str, tuple[str, str]]:
+    """Lines like "- `name` (default 3): advice" -> name: (default, advice)."""
+    found = map(ROW.fullmatch, text.splitlines())
+    return {m[1]: (m[2] or m[3] or "", m[4]) for m in found if m}
 
 
 def test_each_node_has_a_page_in_each_language(schemas):
@@ -79,11 +81,11 @@ def test_a_page_has_a_picture_of_ours(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_messages_on_a_page_are_those_that_the_code_says(page, said):
-    table = page.read_text(encoding="utf-8").split(f"## {SECTIONS[page.stem][-1]}")[1]
-    for line in table.splitlines():
-        if not line.startswith("| *"):
-            continue
-        for message in re.findall(r"\*([^*]+)\*", line.split("|")[1]):
-            parts = [p.strip(" ,") for p in re.split(r"\.\.\.|\b\d+\b", message)]
-            for part in filter(None, parts):
-                assert any(part in text for text in said), f"nobody says {part!r}"
+    errors = page.read_text(encoding="utf-8").split(f"## {SECTIONS[page.stem][-1]}")[1]
+    lines = [re.split(r": |：", line)[0] for line in errors.splitlines()]
+    messages = [m for line in lines for m in re.findall(r"\*([^*]+)\*", line)]
+    assert messages
+    for message in messages:
+        parts = [p.strip(" ,") for p in re.split(r"\.\.\.|\b\d+\b", message)]
+        for part in filter(None, parts):
+            assert any(part in text for text in said), f"nobody says {part!r}"
