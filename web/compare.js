@@ -17,8 +17,11 @@ function style() {
 const urlOf = ({ filename, subfolder, type }) =>
   api.apiURL(`/view?${new URLSearchParams({ filename, subfolder, type })}`);
 
+// Nodes that are elements of the page ("Nodes 2.0") let a widget be as high as it likes.
+const isFree = () => Boolean(window.LiteGraph?.vueNodesMode);
+
 function addPlayer(node) {
-  const player = new Player(wordsOf(app), urlOf);
+  const player = new Player(wordsOf(app), urlOf, isFree);
   const options = { serialize: false, hideOnZoom: false, getMinHeight: () => PLAYER_PX };
   const widget = node.addDOMWidget("player", "atlasvid_compare", player.e.root, options);
   widget.serialize = false;

@@ -8,22 +8,48 @@ import { wordsOf } from "./words.js";
 const kept = new Set(); // ids of nodes that the running or last job did not run again
 const FONT = "11px sans-serif";
 const BELOW_PX = 14;
+const CLASS = "atlasvid-footer";
+const LOOK_MS = 1000;
 
-function color(name, instead) {
-  return getComputedStyle(document.body).getPropertyValue(name).trim() || instead;
+function color() {
+  const named = getComputedStyle(document.body).getPropertyValue("--descrip-text");
+  return named.trim() || "#999";
 }
 
+function textsOf(node) {
+  return texts(node.atlasvidTime, kept.has(String(node.id)), wordsOf(app));
+}
+
+/** On a canvas node: the longest text that is no wider than the node. */
 function draw(node, context) {
-  const time = node.atlasvidTime;
-  if (!time || node.flags?.collapsed || app.canvas.ds.scale < 0.5) return;
-  const all = texts(time, kept.has(String(node.id)), wordsOf(app));
+  if (!node.atlasvidTime || node.flags?.collapsed || app.canvas.ds.scale < 0.5) return;
+  const all = textsOf(node);
   context.save();
   context.font = FONT;
   context.textAlign = "left";
-  context.fillStyle = color("--descrip-text", "#999");
+  context.fillStyle = color();
   const fits = all.find((text) => context.measureText(text).width <= node.size[0] - 8);
   context.fillText(fits ?? all.at(-1), 6, node.size[1] + BELOW_PX);
   context.restore();
+}
+
+/** On nodes that are elements of the page ("Nodes 2.0"), which draw nothing on the canvas. */
+function attach() {
+  if (!window.LiteGraph?.vueNodesMode || !app.graph) return;
+  for (const node of app.graph.nodes) {
+    const element = node.atlasvidTime && document.querySelector(`[data-node-id="${node.id}"]`);
+    if (!element) continue;
+    let footer = element.querySelector(`:scope > .${CLASS}`);
+    if (!footer) {
+      footer = Object.assign(document.createElement("div"), { className: CLASS });
+      footer.style.cssText =
+        `position:absolute;top:100%;left:6px;right:0;font:${FONT};color:${color()};` +
+        "white-space:nowrap;overflow:hidden;text-overflow:ellipsis;pointer-events:none";
+      element.append(footer);
+    }
+    const [text] = textsOf(node);
+    if (footer.textContent !== text) footer.textContent = text;
+  }
 }
 
 app.registerExtension({
@@ -34,6 +60,7 @@ app.registerExtension({
       for (const id of detail.nodes ?? []) kept.add(String(id));
       app.graph?.setDirtyCanvas(true);
     });
+    setInterval(attach, LOOK_MS); // elements come and go as the page scrolls
   },
   beforeRegisterNodeDef(nodeType, nodeData) {
     if (!nodeData.name.startsWith("AtlasVid")) return;

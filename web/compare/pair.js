@@ -16,8 +16,12 @@ class Seeker {
   }
 
   to(seconds) {
-    if (this.video.seeking) this.next = seconds;
-    else if (Math.abs(this.video.currentTime - seconds) > 1e-4) this.video.currentTime = seconds;
+    if (this.video.seeking) {
+      this.next = seconds;
+      return;
+    }
+    this.next = null; // one may wait still, between the end of a seek and its event
+    if (Math.abs(this.video.currentTime - seconds) > 1e-4) this.video.currentTime = seconds;
   }
 }
 

@@ -6,9 +6,10 @@ import { build, sign } from "./parts.js";
 import { actual, fitted, settled, whole, zoomed } from "./view.js";
 
 export class Player {
-  /** `words` of words.js; `urlOf(place)` gives the address of {filename, subfolder, type}. */
-  constructor(words, urlOf) {
-    Object.assign(this, { words, urlOf, facts: null, wipe: 0.5, mode: "wipe" });
+  /** `words` of words.js; `urlOf(place)` gives the address of {filename, subfolder, type};
+   *  `isFree()` tells whether nobody sets our height. */
+  constructor(words, urlOf, isFree) {
+    Object.assign(this, { words, urlOf, isFree, facts: null, wipe: 0.5, mode: "wipe" });
     this.view = { zoom: 1, x: 0, y: 0 };
     this.e = build(words);
     this.pair = new Pair(this.e.detail, this.e.proxy, (...frames) => this.tell(...frames));
@@ -95,6 +96,7 @@ export class Player {
 
   draw() {
     const { stage, pictures, proxy, detail, divider, leftTag, rightTag } = this.e;
+    this.e.root.classList.toggle("free", this.isFree());
     const room = this.stage();
     if (!room.width || !room.height) return;
     this.view = settled(this.view, room, this.picture());
