@@ -6,6 +6,7 @@
     python dev.py serve    ComfyUI with the pack, for a person (arguments go to ComfyUI)
     python dev.py cost     tokens, FLOPs, memory and seconds of a size, before making it
     python dev.py bench    measure what README claims (attention, block, guide ...)
+    python dev.py ablation what each part of the method is worth, on the tiny world
     python dev.py lint     ruff, the type checker, what the registry checks
 
 The environment goes into .venv and a ComfyUI into .host, unless COMFYUI_PATH names one or this
@@ -29,12 +30,13 @@ from devtools.server import link_folder, link_pack  # noqa: E402
 from devtools.steps import StepFailed, run, say  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent
+PASSING_ON = ("test", "serve", "ablation")  # arguments that dev.py does not know
 CHECKED = ("atlasvid_core", "atlasvid_batch", "nodes", "devtools", "bench")
 
 
 def main(argv: list[str] | None = None) -> int:
     args, rest = parser().parse_known_args(argv)
-    if rest and args.command not in ("test", "serve"):
+    if rest and args.command not in PASSING_ON:
         parser().error(f"unrecognised arguments: {' '.join(rest)}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `run` ends its command
     try:
@@ -72,6 +74,8 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--json", type=Path, metavar="FILE", help="instead of bench/results/")
     bench.add_argument("--quick", action="store_true", help="a small run, to try it out")
     bench.set_defaults(call=run_bench)
+    ablation = commands.add_parser("ablation", help="what each part is worth", add_help=False)
+    ablation.set_defaults(call=run_ablation)
     commands.add_parser("lint", help="ruff, mypy and what the registry checks").set_defaults(
         call=run_lint
     )
@@ -144,6 +148,13 @@ def run_bench(args: argparse.Namespace, _: list[str]) -> int:
         command.append("--quick")
     env = {**os.environ, "COMFYUI_PATH": str(host)}
     return run("bench", command, cwd=ROOT, env=env, check=False)
+
+
+def run_ablation(_: argparse.Namespace, rest: list[str]) -> int:
+    python, host = prepared()
+    env = {**os.environ, "COMFYUI_PATH": str(host)}
+    command = [python, "-m", "bench.ablation", *rest]
+    return run("ablation", command, cwd=ROOT, env=env, check=False)
 
 
 def run_lint(_: argparse.Namespace, __: list[str]) -> int:
