@@ -35,7 +35,7 @@ def complete(
     keep: Keep, rows: Iterable[Row], numbers: Iterable[int], say: Callable[[str], None] = print
 ) -> Cells:
     """Every row of every number, from its files or made now; all rows of a number at a time."""
-    rows, cells = tuple(rows), {}
+    rows, cells = tuple(rows), Cells()
     for number in numbers:
         case = Case(number, keep.kit)
         for row in rows:
