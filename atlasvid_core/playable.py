@@ -1,6 +1,8 @@
 """Copies of videos that every browser plays: H.264 in MP4, 8 bits, 4:2:0, no side over a limit.
 
-A browser shows nothing of ProRes, FFV1 or 10-bit H.264, and few decode sides over 4096 pixels.
+A browser shows nothing of ProRes, FFV1 or 10-bit H.264, and few decode sides over 4096 pixels. To
+show one frame it decodes all from the last key frame on: in a 4K file with a key frame in 250 a
+step takes seconds.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -18,8 +21,9 @@ from .video_file import BT709, LIMITED
 
 PLAYED = {"h264"}
 PIXELS = {"yuv420p", "yuvj420p"}
-OPTIONS = {"crf": "16", "preset": "veryfast"}
-KEY_S = 0.5  # seconds between key frames: a step back decodes no more than that
+OPTIONS = {"crf": "12", "preset": "veryfast"}
+KEY_S = 0.5  # seconds between key frames of a copy
+STEP_PX = 64 * 1920 * 1080  # pixels that a step may decode, at most
 
 
 @dataclass(frozen=True)
@@ -33,27 +37,39 @@ class VideoFacts:
     height: int
     frames: int
     fps: float
+    key_every: int  # most frames from one key frame to the next
 
     def plays(self, max_side: int) -> bool:
         """Whether every browser plays the file as it is, and no side is over `max_side`."""
         known = self.codec in PLAYED and self.pixels in PIXELS and self.mp4
         return known and max(self.width, self.height) <= max_side
 
+    @property
+    def steps(self) -> bool:
+        """Whether a browser comes to any frame at once."""
+        return self.key_every * self.width * self.height <= STEP_PX
+
 
 def facts_of(path: Path) -> VideoFacts:
-    """Raises ValueError where the file holds no video that can be read."""
+    """Reads all of the file. Raises ValueError where it holds no video that can be read."""
     try:
         with av.open(str(path)) as file:
             if not file.streams.video:
                 raise ValueError(f"{path.name} holds no video.")
             stream = file.streams.video[0]
-            frames = stream.frames or sum(1 for p in file.demux(stream) if p.size)
+            keys = [packet.is_keyframe for packet in file.demux(stream) if packet.size]
             return VideoFacts(
                 stream.codec_context.name, str(stream.pix_fmt), "mp4" in file.format.name,
-                stream.width, stream.height, frames, float(stream.average_rate or 1),
+                stream.width, stream.height, len(keys), float(stream.average_rate or 1),
+                _most_between(keys),
             )  # fmt: skip
     except av.FFmpegError as error:
         raise ValueError(f"{path.name} can't be read as a video ({error}).") from error
+
+
+def _most_between(keys: list[bool]) -> int:
+    places = [i for i, key in enumerate(keys) if key]
+    return max((b - a for a, b in pairwise([*places, len(keys)])), default=len(keys))
 
 
 def fitted(width: int, height: int, max_side: int) -> tuple[int, int]:

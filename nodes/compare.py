@@ -62,7 +62,7 @@ def _shown(video: Any, max_side: int) -> dict[str, Any]:
     path = _file_of(video)
     facts = facts_of(path)
     place = host_page.view_of(path)
-    if place is None or not facts.plays(max_side):
+    if place is None or not (facts.plays(max_side) and facts.steps):
         copy = _new_file(".mp4")
         with part("copy"):
             make_playable(path, copy, max_side, phase("Copying for the page", facts.frames))

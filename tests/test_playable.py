@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from atlasvid_core.playable import facts_of, fitted, make_playable
+from atlasvid_core.playable import VideoFacts, facts_of, fitted, make_playable
 from atlasvid_core.video_file import VideoFormat, write_video
 
 FRAMES, HEIGHT, WIDTH = 7, 48, 80
@@ -53,6 +53,19 @@ def test_h264_in_8_bits_plays_as_it_is_until_it_is_too_large(tmp_path):
     assert not facts_of(path).plays(WIDTH - 1)
     make_playable(path, small, 40)
     assert (facts_of(small).width, facts_of(small).height) == (40, 24)
+
+
+def test_a_large_video_with_few_key_frames_does_not_step_and_its_copy_does(tmp_path):
+    sizes = {"key_every": 250, "width": 3840, "height": 2160}
+    rest = {"codec": "h264", "pixels": "yuv420p", "mp4": True, "frames": 321, "fps": 16.0}
+    assert not VideoFacts(**sizes, **rest).steps
+    assert VideoFacts(**{**sizes, "key_every": 8}, **rest).steps
+    assert VideoFacts(**{**sizes, "width": 480, "height": 270}, **rest).steps
+    path, copy = tmp_path / "a.mp4", tmp_path / "copy.mp4"
+    write_video(path, [clip(8)] * 5, VideoFormat("h264", 8, fps=8))
+    make_playable(path, copy, 4096)
+    assert facts_of(path).frames == facts_of(copy).frames == 5 * FRAMES
+    assert facts_of(path).key_every > facts_of(copy).key_every == 4
 
 
 def test_a_cancel_leaves_no_half_a_copy(tmp_path):

@@ -16,7 +16,7 @@ export function duration(seconds) {
 
 export function memory(bytes) {
   const gib = bytes / GIB;
-  return gib < 1 ? `${Math.round(gib * 1024)} MB` : `${gib.toFixed(1)} GB`;
+  return gib < 1 ? `${Math.round(gib * 1024)} MiB` : `${gib.toFixed(1)} GiB`;
 }
 
 /** The same facts, from most to fewest words: the footer takes the first that fits. */

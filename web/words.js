@@ -2,7 +2,7 @@
 
 const WORDS = {
   en: {
-    kept: "kept", peak: "peak", start: "start", guide: "guide", sampling: "sampling",
+    kept: "kept", peak: "peak", start: "start", guide: "guide", sampling: "sampling", copy: "copy",
     proxy: "proxy", detail: "detail", frame: "frame",
     wipe: "Wipe", difference: "Difference", onlyProxy: "Proxy", onlyDetail: "Detail",
     play: "Play or pause (space)", back: "One frame back (left arrow)",
@@ -15,7 +15,7 @@ const WORDS = {
     smaller: "shown smaller",
   },
   zh: {
-    kept: "沿用", peak: "峰值", start: "起点", guide: "引导", sampling: "采样",
+    kept: "沿用", peak: "峰值", start: "起点", guide: "引导", sampling: "采样", copy: "副本",
     proxy: "代理", detail: "细节", frame: "帧",
     wipe: "划像", difference: "差异", onlyProxy: "代理", onlyDetail: "细节",
     play: "播放或暂停（空格）", back: "后退一帧（左箭头）", on: "前进一帧（右箭头）",
