@@ -76,12 +76,14 @@ def make_guide(
     progress: Progress | None = None,
     keep: Callable[[Tensor], Tensor] | None = None,
     run_layer: RunLayer = run_plainly,
+    chunk_tok: int | None = None,
 ) -> Guide:
     """Read the proxy latent [B, C_in, t, h, w] (model space) once -> Guide, in host memory.
 
     `model` carries the proxy LoRA. `progress(done, total)` is called once a layer and may raise to
     cancel. `keep` says what becomes of each K and V, by default a move to host memory; training
-    leaves them where they are. `run_layer` wraps each layer's work.
+    leaves them where they are. `run_layer` wraps each layer's work. `chunk_tok`: how many tokens
+    are worked on at once (None: all); keys and values are always those of all.
     Raises ValueError for a proxy that holds NaN or whose grid is not that of `axes`.
     """
     if not torch.isfinite(proxy).all():
@@ -102,7 +104,9 @@ def make_guide(
     kept: list[tuple[Tensor, Tensor]] = []
     for number, block in enumerate(model.blocks):
         last = number == len(model.blocks) - 1
-        work = partial(_block, block, time=time, rotation=rotation, cast=cast, last=last)
+        work = partial(
+            _block, block, time=time, rotation=rotation, cast=cast, last=last, chunk_tok=chunk_tok
+        )
         x, keys, values = run_layer(number, work, x)
         kept.append((keep(keys), keep(values)))
         if progress is not None:
@@ -115,15 +119,31 @@ def to_host(dtype: torch.dtype | None = None) -> Callable[[Tensor], Tensor]:
     return lambda part: part.to("cpu", dtype or part.dtype)
 
 
-def _block(block, x: Tensor, time, rotation: Tensor, cast: Cast, last: bool):
+def _block(block, x: Tensor, time, rotation: Tensor, cast: Cast, last: bool, chunk_tok: int | None):
     """One block for proxy tokens; of the last one only keys and values are ever used."""
     shift1, scale1, gate1, shift2, scale2, gate2 = calls.modulation(block, time, x, cast)
-    seen = calls.modulated(block.norm1(x), shift1, scale1)
-    keys, values = calls.keys_values(block.self_attn, seen, rotation)
+    attn, size = block.self_attn, chunk_tok or x.shape[1]
+    parts = list(zip(x.split(size, dim=1), rotation.split(size), strict=True))
+
+    def seen(part: Tensor) -> Tensor:
+        return calls.modulated(block.norm1(part), shift1, scale1)
+
+    keys, values = _joined([calls.keys_values(attn, seen(part), turn) for part, turn in parts])
     if last:
         return x, keys, values
-    q = calls.queries(block.self_attn, seen, rotation)
-    y = block.self_attn.o(attend_full(q, keys, values))
-    x = torch.addcmul(x, y, gate1)
-    y = block.ffn(calls.modulated(block.norm2(x), shift2, scale2))
-    return torch.addcmul(x, y, gate2), keys, values
+
+    def through(part: Tensor, turn: Tensor) -> Tensor:
+        y = attn.o(attend_full(calls.queries(attn, seen(part), turn), keys, values))
+        part = torch.addcmul(part, y, gate1)
+        y = block.ffn(calls.modulated(block.norm2(part), shift2, scale2))
+        return torch.addcmul(part, y, gate2)
+
+    return _cat([through(part, turn) for part, turn in parts]), keys, values
+
+
+def _joined(pairs: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    return _cat([k for k, _ in pairs]), _cat([v for _, v in pairs])
+
+
+def _cat(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)

@@ -20,10 +20,15 @@ from ..atlasvid_core.plan import VideoPlan
 from ..atlasvid_core.units import Grid, tok_from_lat
 from . import refuse
 from .kept_guide import KeptGuide
+from .ladder import spent
 from .resident import resident
 
 NODE = "LocalityPreservingPatch"
 ON_PART = "atlasvid_on_part"  # in transformer_options: who is told of each part, if not on_part
+REMEDY = (
+    "Take a smaller target or shorter cubes in VideoPlan, offload more of the weights (--lowvram), "
+    "or close what else uses the device."
+)
 CHUNKS = "chunk_plan"  # in the notes of a kept step
 GIB = 2**30
 
@@ -79,12 +84,7 @@ class Detail:
         """Out of memory: a smaller chunk plan for the rest of the job, or the end of it."""
         less = smaller(self.rungs[-1])
         if less is None:
-            tried = "; ".join(str(chunks) for chunks in self.rungs)
-            raise RuntimeError(
-                f"{NODE}: the device ran out of memory with every way to cut the work: {tried}. "
-                "Take a smaller target or shorter cubes in VideoPlan, offload more of the weights "
-                "(--lowvram), or close what else uses the device."
-            ) from error
+            raise spent(NODE, map(str, self.rungs), REMEDY) from error
         logging.warning("AtlasVid: out of memory with %s; going on with %s", self.rungs[-1], less)
         self.rungs.append(less)
 

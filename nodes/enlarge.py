@@ -14,7 +14,13 @@ from ..atlasvid_core.enlarge import enlarged_frames, times
 from ..atlasvid_core.plan import VideoPlan
 from ..atlasvid_core.units import tok_from_lat
 from . import host, refuse
+from .ladder import climb_down
 
+TILES_PX = (0, 512, 256, 128, 64)  # 0: chosen from free memory
+REMEDY = (
+    "Close what else uses the device, or leave out the vae input: the proxy is then enlarged in "
+    "latents, which needs no VAE."
+)
 TIME_SCALE = "atlasvid_r_t"  # key of a LATENT: the time scale that its coordinates had
 
 
@@ -40,9 +46,20 @@ def enlarged(proxy: dict | None, plan: VideoPlan, vae, node: str) -> Tensor:
     refuse.check_proxy(tok_from_lat(lat), plan)
     if vae is None:
         return enlarge(proxy, plan)
-    frames = host.decode(vae, proxy["samples"], node)
-    large = enlarged_frames(frames, plan, proxy.get(TIME_SCALE))
-    return host.encode(vae, large, plan.target_lat, node)
+
+    def decode(tile_px: int) -> Tensor:
+        return host.decode(vae, proxy["samples"], node, tile_px)
+
+    def encode(tile_px: int) -> Tensor:
+        large = enlarged_frames(frames, plan, proxy.get(TIME_SCALE))
+        return host.encode(vae, large, plan.target_lat, node, tile_px)
+
+    frames = climb_down(TILES_PX, decode, f"{node}, decoding the proxy", REMEDY, _told)
+    return climb_down(TILES_PX, encode, f"{node}, encoding the enlarged proxy", REMEDY, _told)
+
+
+def _told(tile_px: int) -> str:
+    return f"tiles of {tile_px} px" if tile_px else "tiles by free memory"
 
 
 def enlarge(proxy: dict, plan: VideoPlan) -> Tensor:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
+from ..atlasvid_core.budget import CHUNKS_TOK
+from ..atlasvid_core.guide import Guide as MadeGuide
 from ..atlasvid_core.guide import make_guide, to_host
 from ..atlasvid_core.rope import proxy_axes
 from ..atlasvid_core.units import tok_from_lat
@@ -13,10 +15,15 @@ from .enlarge import TIME_SCALE
 from .fingerprint import fingerprint
 from .host_progress import phase
 from .kept_guide import DTYPES, KeptGuide, on_disk
+from .ladder import climb_down
 from .sockets import CATEGORY, HIDDEN, PLAN_TIP, Guide, Plan, search
 from .timing import timed
 
 NODE = "ScaledRoPEAligner"
+REMEDY = (
+    "Take a smaller proxy_height in VideoPlan, offload more of the weights (--lowvram), or close "
+    "what else uses the device."
+)
 
 
 class ScaledRoPEAligner(io.ComfyNode):
@@ -72,12 +79,16 @@ class ScaledRoPEAligner(io.ComfyNode):
             keep = on_disk(host.temporary_folder(), DTYPES[dtype])
 
         @torch.no_grad()
-        def make():
+        def cut(chunk_tok: int) -> MadeGuide:
             network = host.load_network(model, proxy["samples"].shape)
             return make_guide(
                 network, host.network_input(model, proxy["samples"]), axes, plan.target_tok,
                 cast=host.cast, progress=phase("Reading the proxy", facts.layers), keep=keep,
+                chunk_tok=chunk_tok,
             )  # fmt: skip
+
+        def make():
+            return climb_down(CHUNKS_TOK, cut, NODE, REMEDY, "chunks of {:,} tokens".format)
 
         where = "in host memory" if store == "memory" else "on disk"
         made_from = (host.model_fingerprint(model), proxy["samples"], axes, dtype)

@@ -328,18 +328,18 @@ def decode_budget_bytes(device: torch.device, free_bytes: int) -> int:
     return min(free_bytes // 2, CPU_DECODE_BYTES) if device.type == "cpu" else int(0.8 * free_bytes)
 
 
-def decode(vae, samples: Tensor, node: str) -> Tensor:
+def decode(vae, samples: Tensor, node: str, tile_px: int = 0) -> Tensor:
     """Raw latents [1, 16, t, h, w] -> frames [T, H, W, 3] in -1..1, all in memory."""
-    module, latent, plan = load_vae(vae, samples, node)
+    module, latent, plan = load_vae(vae, samples, node, tile_px)
     progress = phase("Decoding", parts(plan, latent.shape[2]))
     with torch.no_grad():
         return decode_frames(module, latent, progress, plan, temporary_folder())[0]
 
 
-def encode(vae, frames: Iterable[Tensor], lat: Grid, node: str) -> Tensor:
+def encode(vae, frames: Iterable[Tensor], lat: Grid, node: str, tile_px: int = 0) -> Tensor:
     """Frames [H, W, 3] in -1..1, one after the other -> raw latents [1, 16, *lat]."""
     like = torch.empty((1, LATENT_CHANNELS, *lat), device="meta")
-    module, _, plan = load_vae(vae, like, node)
+    module, _, plan = load_vae(vae, like, node, tile_px)
     there = (frame.to(vae.device, vae.vae_dtype) for frame in frames)
     with torch.no_grad():
         latents = encode_frames(module, there, plan, phase("Encoding", lat.t))

@@ -71,6 +71,8 @@ class KeptSteps:
                 if other != path:
                     other.unlink(missing_ok=True)
         except (OSError, SafetensorError) as error:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
             if not self._failed:
                 logging.warning(
                     "AtlasVid: step %d was not kept in %s (%s); sampling goes on, but can't be "
@@ -129,8 +131,8 @@ def prune(folder: Path, but: str, now: float | None = None) -> None:
     Those whose video was saved are old after KEEP_DELIVERED_DAYS, and go before the others.
     """
     now = time.time() if now is None else now
-    jobs = [p for p in folder.glob("*") if p.is_dir() and p.name != but] if folder.is_dir() else []
-    aged = sorted((not (p / DELIVERED).exists(), _touched(p), _bytes(p), p) for p in jobs)
+    jobs = [p for p in folder.glob("*") if p.is_dir() and p.name != but]
+    aged = sorted((not (p / DELIVERED).exists(), *_age_and_size(p), p) for p in jobs)
     total = sum(size for _, _, size, _ in aged)
     for wanted, touched, size, place in aged:
         days = KEEP_DAYS if wanted else KEEP_DELIVERED_DAYS
@@ -139,9 +141,10 @@ def prune(folder: Path, but: str, now: float | None = None) -> None:
             total -= size
 
 
-def _touched(place: Path) -> float:
-    return max((p.stat().st_mtime for p in place.iterdir()), default=place.stat().st_mtime)
-
-
-def _bytes(place: Path) -> int:
-    return sum(p.stat().st_size for p in place.iterdir() if p.is_file())
+def _age_and_size(place: Path) -> tuple[float, int]:
+    """When a job's files were last touched, and their bytes; of one that is just being let go of
+    by another server, nothing."""
+    with suppress(OSError):
+        stats = [path.stat() for path in [place, *place.iterdir()]]
+        return max(s.st_mtime for s in stats[1:] or stats), sum(s.st_size for s in stats[1:])
+    return 0.0, 0

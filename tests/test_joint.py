@@ -148,3 +148,13 @@ def test_the_guide_is_kept_in_the_dtype_asked_for():
     half = make_guide(model(1), proxy, axes, TARGET_TOK, keep=to_host(torch.bfloat16))
     assert whole.bytes == 2 * 3 * PROXY_TOK.count * 256 * 4
     assert half.bytes == whole.bytes // 2
+
+
+@pytest.mark.parametrize("chunk_tok", [1, 7, 1000])
+def test_a_guide_in_chunks_is_the_whole_one(chunk_tok):
+    torch.manual_seed(5)
+    proxy, axes = torch.randn(1, 16, 3, 8, 6), proxy_axes(Grid(3, 4, 3), TARGET_TOK, "ratio")
+    whole = make_guide(model(1), proxy, axes, TARGET_TOK)
+    parts = make_guide(model(1), proxy, axes, TARGET_TOK, chunk_tok=chunk_tok)
+    for got, want in zip((*parts.keys, *parts.values), (*whole.keys, *whole.values), strict=True):
+        assert (got - want).abs().max() < 1e-5 * want.abs().max()

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 
 import pytest
 import torch
@@ -87,12 +88,52 @@ def test_other_samplers_say_that_they_start_over(job, steps, forwards, caplog):
     assert not steps.exists()
 
 
-def test_a_full_disk_costs_the_safety_not_the_job(job, steps, caplog):
+@pytest.mark.parametrize("place", ["a file in the way", "a read-only system", "a full disk"])
+def test_where_nothing_can_be_kept_the_job_goes_on(
+    job, steps, output, caplog, monkeypatch, no_room, place
+):
+    import folder_paths
+
     want = job(keep_steps=False)
-    steps.parent.mkdir(parents=True)
-    steps.write_text("a file where the folder should be")
+    if place == "a file in the way":
+        steps.parent.mkdir(parents=True)
+        steps.write_text("a file where the folder should be")
+    elif place == "a read-only system":
+        if not os.path.isdir("/proc/self"):
+            pytest.skip("needs a folder that nobody can write to")
+        monkeypatch.setattr(folder_paths, "output_directory", "/proc/self")
+    else:
+        no_room()
     assert torch.equal(job(), want)
-    assert "sampling goes on" in caplog.text
+    assert caplog.text.count("sampling goes on, but can't be resumed") == 1
+    if place == "a full disk":
+        assert not list(steps.glob("*/step_*"))  # half files take no room either
+
+
+@pytest.fixture
+def no_room():
+    """No file may grow beyond 1 kB, as on a full disk."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_steps_deleted_while_sampling_are_no_loss(job, steps, forwards, monkeypatch):
+    """Someone tidies the output folder up in the middle of a job."""
+    from atlasvid_pack.nodes import kept_steps
+
+    want, put = job(keep_steps=False), kept_steps.KeptSteps.put
+
+    def put_and_lost(self, number, *args):
+        put(self, number, *args)
+        if number == 2:
+            shutil.rmtree(steps.parent)
+
+    monkeypatch.setattr(kept_steps.KeptSteps, "put", put_and_lost)
+    assert torch.equal(job(), want)
+    (place,) = steps.iterdir()
+    assert (place / "step_0004.safetensors").exists()  # kept again after that
 
 
 def test_broken_files_are_passed_over_and_old_jobs_go(pack, tmp_path, caplog):

@@ -1,11 +1,12 @@
 """Out of memory in stage 2: smaller pieces, the same video, and an end that says what was tried."""
 
 import logging
+from itertools import chain
 
 import pytest
 import torch
 
-from .common import guide_of
+from .common import SIZES, guide_of
 
 
 @pytest.fixture
@@ -57,3 +58,57 @@ def test_a_cancel_is_no_lack_of_memory(nodes, stock, wan, plan, empty, short_of_
     with pytest.raises(management.InterruptProcessingException):
         stock.sample(patched, empty)
     assert len(asked) == 1
+
+
+def test_a_guide_is_read_in_smaller_pieces(nodes, wan, plan, monkeypatch, caplog):
+    from atlasvid_pack.nodes import guide as module
+
+    want = guide_of(nodes, wan, plan).get()
+    make, asked = module.make_guide, []
+
+    def limited(*args, chunk_tok, **options):
+        asked.append(chunk_tok)
+        if chunk_tok > fits:
+            raise torch.OutOfMemoryError("allocation on device")
+        return make(*args, chunk_tok=3, **options)
+
+    monkeypatch.setattr(module, "make_guide", limited)
+    fits = 2048
+    with caplog.at_level(logging.WARNING):
+        got = guide_of(nodes, wan, plan).get()
+    assert asked == [8192, 4096, 2048]
+    assert "out of memory with chunks of 4,096 tokens; trying chunks of 2,048" in caplog.text
+    for kept, whole in zip((*got.keys, *got.values), (*want.keys, *want.values), strict=True):
+        assert (kept - whole).abs().max() < 1e-5 * whole.abs().max()
+    fits = 0
+    with pytest.raises(
+        RuntimeError, match="ScaledRoPEAligner.*8,192 .*1,024 tokens.*smaller proxy"
+    ):
+        guide_of(nodes, wan, plan)
+
+
+def test_a_proxy_is_enlarged_in_smaller_tiles(nodes, tiny_vae, monkeypatch, caplog):
+    from atlasvid_pack.nodes import host as adapter
+    from atlasvid_pack.nodes.enlarge import enlarged
+
+    plan = nodes.Plan(**(SIZES | {"width": 128, "height": 128, "frames": 9, "proxy_height": 64}))
+    proxy = {"samples": torch.randn(1, 16, 2, 8, 8, generator=torch.Generator().manual_seed(1))}
+    want = enlarged(proxy, plan, tiny_vae, "DetailJointSampler")
+    encode = adapter.encode_frames
+
+    def limited(module, frames, plan, progress):
+        frames = iter(frames)
+        first = next(frames)  # it has begun when memory runs out
+        if plan.tile_lat[0] > fits:
+            raise torch.OutOfMemoryError("allocation on device")
+        return encode(module, chain([first], frames), plan, progress)
+
+    monkeypatch.setattr(adapter, "encode_frames", limited)
+    fits = 8  # latents: 64 px
+    with caplog.at_level(logging.WARNING):
+        got = enlarged(proxy, plan, tiny_vae, "DetailJointSampler")
+    assert (got - want).abs().max() < 1e-4
+    assert "with tiles by free memory; trying tiles of 512 px" in caplog.text
+    fits = 0
+    with pytest.raises(RuntimeError, match="encoding the enlarged proxy.*64 px.*leave out the vae"):
+        enlarged(proxy, plan, tiny_vae, "DetailJointSampler")
