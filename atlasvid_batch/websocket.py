@@ -45,6 +45,10 @@ class WebSocket:
 
     def texts(self):
         """Yields each text message until the server closes; skips binary ones, answers pings."""
+        return (data.decode() for kind, data in self.messages() if kind == TEXT)
+
+    def messages(self):
+        """Yields (kind, bytes) of each message until the server closes; answers pings."""
         kind, parts = 0, []
         while True:
             final, code, data = self._frame()
@@ -56,8 +60,7 @@ class WebSocket:
                 kind = code or kind
                 parts.append(data)
                 if final:
-                    if kind == TEXT:
-                        yield b"".join(parts).decode()
+                    yield kind, b"".join(parts)
                     parts = []
 
     def close(self) -> None:

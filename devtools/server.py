@@ -90,6 +90,17 @@ class Server:
                 time.sleep(0.25)
         raise ServerFailed(f"ComfyUI did not answer in {timeout_s:g} s. {self.last_lines()}")
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "the server was not started"
+        return self._process.pid
+
+    def kill(self) -> None:
+        """At once, as a power cut would."""
+        assert self._process is not None, "the server was not started"
+        self._process.kill()
+        self._process.wait()
+
     def stop(self) -> None:
         if self._process is not None and self._process.poll() is None:
             end(self._process)
