@@ -149,6 +149,10 @@ def empty_latent(shape) -> Tensor:
     return torch.zeros(shape, device=management.intermediate_device())
 
 
+def to_output(latent: Tensor) -> Tensor:
+    return latent.to(management.intermediate_device())
+
+
 def temporary_folder() -> Path:
     """ComfyUI's temp folder: scratch files, and videos that a node downstream saves."""
     folder = Path(folder_paths.get_temp_directory())
@@ -236,7 +240,6 @@ def sample_resumable(
     detail = detail_of(model)
     assert detail is not None
     if found is not None:
-        logging.info("AtlasVid: %d of %d steps were kept; going on after them", found.steps, steps)
         detail.take_up(found.notes)
     samples = comfy.sample.fix_empty_latent_channels(model, samples)
     schedule = comfy.samplers.KSampler(
@@ -271,10 +274,14 @@ def model_fingerprint(model) -> str:
     for name, saved in model.backup.items():  # weights as loaded, where LoRAs are worked in now
         if name in weights:
             weights[name] = saved.weight
-    options = model.model_options.get("transformer_options", {})
+    put_on = [
+        [str(place), key, functions]
+        for place, by_key in model.wrappers.items()
+        for key, functions in by_key.items()
+        if key != KEY  # ours; see Detail.identity
+    ]
     return fingerprint(
-        of_weights(weights), model.patches, sorted(model.object_patches), sorted(map(str, options)),
-        [[str(place), sorted(map(str, by_key))] for place, by_key in model.wrappers.items()],
+        of_weights(weights), model.patches, model.object_patches, model.model_options, put_on,
         str(model.model.manual_cast_dtype), str(model.model.get_dtype()),
     )  # fmt: skip
 

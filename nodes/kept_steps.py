@@ -1,8 +1,8 @@
 """Finished denoising steps of a job, kept on disk until a later one takes their place.
 
 A step of a 4K video takes minutes to hours. Its result is written beside and renamed, so a name
-always means a whole file; the same job, queued again, goes on from it. The last one is the latent
-of the finished video: it stays until a video of it is saved, and for a while after.
+always means a whole file; the same job, queued again, goes on from it. In place of the last one
+comes what the job gives: it stays until a video of it is saved, and for a while after.
 """
 
 from __future__ import annotations
@@ -20,11 +20,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from .fingerprint import fingerprint
+
 KEEP_DAYS, KEEP_DELIVERED_DAYS = 14, 2
 KEEP_BYTES = 50 * 2**30
 STEP = "step_{:04}.safetensors"
 DELIVERED = "a_video_of_this_was_saved"  # an empty file beside the latent
-LATENT = "latent_{}"  # an empty file named after the fingerprint of what the node gave
+LATENT = "latent_{}"  # an empty file named after the fingerprint of what the job gave
+FINISHED = "finished"  # in the notes of what the job gave
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +38,11 @@ class Kept:
     latent: Tensor
     notes: Mapping[str, str]
 
+    @property
+    def finished(self) -> bool:
+        """Whether `latent` is what the job gives."""
+        return FINISHED in self.notes
+
 
 @dataclass
 class KeptSteps:
@@ -43,6 +51,9 @@ class KeptSteps:
     folder: Path
     job: str
     _failed: bool = field(default=False, repr=False)
+
+    def __str__(self) -> str:
+        return str(self.place)
 
     @property
     def place(self) -> Path:
@@ -81,11 +92,11 @@ class KeptSteps:
                 )  # fmt: skip
             self._failed = True
 
-    def finish(self, latent: str) -> None:
-        """The job is done; `latent` is the fingerprint of what the node gives."""
+    def finish(self, steps: int, latent: Tensor) -> None:
+        """Keep what the job gives, under its fingerprint, in place of its last step."""
+        self.put(steps, latent, {FINISHED: "yes"})
         with suppress(OSError):
-            self.place.mkdir(parents=True, exist_ok=True)
-            (self.place / LATENT.format(latent)).touch()
+            (self.place / LATENT.format(fingerprint(latent))).touch()
 
 
 def resumable(

@@ -17,6 +17,10 @@ from .sockets import CATEGORY, HIDDEN, PLAN_TIP, Plan, sampler_inputs, search
 from .timing import part, timed
 
 NODE = "DetailJointSampler"
+OTHERS = (
+    "AtlasVid: %s keeps its result but no steps: this job, interrupted, starts over. Only euler "
+    "goes on where it was."
+)
 
 
 class DetailJointSampler(io.ComfyNode):
@@ -91,27 +95,30 @@ class DetailJointSampler(io.ComfyNode):
             "seed": seed, "steps": steps, "cfg": cfg, "scheduler": scheduler, "denoise": denoise
         }  # fmt: skip
         texts, shifted = (positive, negative), host.with_shift(model, shift)
-        if keep_steps and sampler_name == "euler":
+        kept = found = None
+        if keep_steps:
             job = fingerprint(
                 host.versions(model), host.model_fingerprint(model), shift, plan, texts, chosen,
-                host.detail_of(model).identity(), proxy, host.vae_fingerprint(vae),
+                sampler_name, host.detail_of(model).identity(), proxy, host.vae_fingerprint(vae),
             )  # fmt: skip
             kept = KeptSteps(host.steps_folder(), job)
             prune(kept.folder, but=job)
             found = kept.latest()
-            samples = _begun(proxy, plan, vae) if found is None else found.latent
-            with part("sampling"):
+        if found is not None:
+            logging.info("AtlasVid: %d of %d steps were kept in %s", found.steps, steps, kept)
+            if found.finished:
+                host.detail_of(model).end()
+                return io.NodeOutput({"samples": host.to_output(found.latent)})
+        samples = _begun(proxy, plan, vae) if found is None else found.latent
+        with part("sampling"):
+            if kept is not None and sampler_name == "euler":
                 samples = host.sample_resumable(shifted, samples, *texts, kept, found, **chosen)
-            kept.finish(fingerprint(samples))
-        else:
-            if keep_steps:
-                logging.info(
-                    "AtlasVid: %s keeps no steps: this job, interrupted, starts over. Only euler "
-                    "goes on where it was.", sampler_name,
-                )  # fmt: skip
-            samples = _begun(proxy, plan, vae)
-            with part("sampling"):
+            else:
+                if kept is not None:
+                    logging.info(OTHERS, sampler_name)
                 samples = host.sample(shifted, samples, *texts, sampler_name=sampler_name, **chosen)
+        if kept is not None:
+            kept.finish(steps, samples)
         return io.NodeOutput({"samples": samples})
 
 

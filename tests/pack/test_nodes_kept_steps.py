@@ -68,11 +68,32 @@ def test_a_job_goes_on_to_the_same_bytes(job, steps, forwards, cancel_at):
     assert forwards.done == 4 - cancel_at
 
 
+def test_a_finished_job_lets_go_of_its_guide(nodes, wan, plan):
+    results = []
+    for _ in range(2):
+        guide = guide_of(nodes, wan, plan)
+        patched = nodes.LocalityPreservingPatch(wan, plan, guide)
+        results.append(nodes.DetailJointSampler(patched, plan, prompt(1), **CHOSEN)["samples"])
+        assert not guide.held
+    assert torch.equal(*results)
+
+
+def rescaled(model, scale):
+    """As nodes do that work on what the model predicts: a function with a setting inside."""
+    clone = model.clone()
+    clone.set_model_sampler_post_cfg_function(lambda args: args["denoised"] * scale)
+    return clone
+
+
 def test_a_changed_job_starts_anew(nodes, stock, wan, job, steps, forwards, lora_file):
     lora = stock.lora().load_lora_model_only(wan, lora_file("kept.safetensors"), 0.5)[0]
     stronger = stock.lora().load_lora_model_only(wan, lora_file("kept.safetensors"), 0.6)[0]
     changes = [{}, {"seed": 6}, {"shift": 4.0}, {"scheduler": "normal"}]
     changes += [{"model": lora}, {"model": stronger}]
+    for shift in (2.0, 5.0):  # by the stock node, in the MODEL itself
+        changes.append({"model": stock.shift().patch(wan, shift)[0], "shift": 0.0})
+    for scale in (1.0, 0.9):
+        changes.append({"model": rescaled(wan, scale)})
     results = [job(**change) for change in changes]
     assert forwards.done == 4 * len(changes)
     assert len(list(steps.iterdir())) == len(changes)
@@ -82,10 +103,19 @@ def test_a_changed_job_starts_anew(nodes, stock, wan, job, steps, forwards, lora
 
 
 def test_other_samplers_say_that_they_start_over(job, steps, forwards, caplog):
-    with caplog.at_level(logging.INFO):
+    import comfy.model_management as management
+
+    forwards.cancel_at = 3
+    with caplog.at_level(logging.INFO), pytest.raises(management.InterruptProcessingException):
         job(sampler_name="dpmpp_2m")
-    assert "dpmpp_2m keeps no steps: this job, interrupted, starts over" in caplog.text
+    assert "dpmpp_2m keeps its result but no steps: this job, interrupted, starts" in caplog.text
     assert not steps.exists()
+    forwards.done, forwards.cancel_at = 0, None
+    want = job(sampler_name="dpmpp_2m")
+    assert forwards.done == 4
+    assert torch.equal(job(sampler_name="dpmpp_2m"), want)  # the finished latent is kept
+    assert forwards.done == 4
+    assert not torch.equal(job(), want) and forwards.done == 8
 
 
 @pytest.mark.parametrize("place", ["a file in the way", "a read-only system", "a full disk"])
@@ -155,14 +185,15 @@ def test_broken_files_are_passed_over_and_old_jobs_go(pack, tmp_path, caplog):
 
 def test_latents_whose_video_was_saved_go_first(pack, tmp_path, monkeypatch):
     from atlasvid_pack.nodes import kept_steps
+    from atlasvid_pack.nodes.fingerprint import fingerprint
 
     day, now = 86400, 10**9
     for name, days in (("oldest", 13), ("saved", 3), ("just_saved", 1), ("newest", 0)):
         job = kept_steps.KeptSteps(tmp_path, name)
-        job.put(1, torch.ones(256))
-        job.finish(f"of_{name}")
+        latent = torch.full((256,), float(days))
+        job.finish(1, latent)
         if "saved" in name:
-            kept_steps.deliver(tmp_path, f"of_{name}")
+            kept_steps.deliver(tmp_path, fingerprint(latent))
         for file in job.place.iterdir():
             os.utime(file, (now - days * day, now - days * day))
 
