@@ -26,6 +26,7 @@ from .vae_cost import (
 )
 from .wan.dit import WanConfig
 
+IDLE_BYTES = 900 * 2**20  # ComfyUI with torch and this pack, before any job; measured
 LATENT_BYTES = 4  # the host keeps latents in float32
 LATENT_COPIES = 3  # noise, the latent being denoised, and the result before it
 SMALLEST = ChunkPlan(1, min(CHUNKS_TOK), hidden_on_host=True)
@@ -128,13 +129,12 @@ class Estimate:
 
 
 def host_need(stage: Stage, machine: Machine) -> int:
-    """Host memory of a stage: its own, weights that the device has no room for, or, where the
-    device works in host memory, all of it."""
-    if machine.shared:
-        return stage.device_bytes + stage.host_bytes
-    return stage.host_bytes + min(
-        stage.weight_bytes, max(0, stage.device_bytes - machine.device_bytes)
-    )
+    """Host memory of a stage: ComfyUI itself, the stage's own, and weights that the device has no
+    room for, or, where the device works in host memory, all that would be there."""
+    there = stage.device_bytes
+    if not machine.shared:
+        there = min(stage.weight_bytes, max(0, stage.device_bytes - machine.device_bytes))
+    return IDLE_BYTES + stage.host_bytes + there
 
 
 def estimate(plan: VideoPlan, job: Job, machine: Machine) -> Estimate:

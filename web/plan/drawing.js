@@ -5,7 +5,8 @@ import { el, svg } from "./dom.js";
 import { grid, number } from "./words.js";
 
 const [T, H, W] = [0, 1, 2];
-const FINEST = 160; // lines an axis; closer ones would be a grey area
+const CLEAR = 24; // lines an axis; more of them fade, so that the cubes stay in sight
+const FINEST = 160; // more than these would be a grey area
 
 export class Drawing {
   constructor() {
@@ -115,7 +116,11 @@ export class Drawing {
       ...this.ragged(W).map(([x, end]) =>
         svg("rect", { class: "av-ragged", x, width: end - x, height: high })),
       ...flat.map((cube) => box(cube, "av-reach")),
-      svg("path", { class: "av-lines", d: this.lines(W, high, false) + this.lines(H, wide, true) }),
+      svg("path", {
+        class: "av-lines",
+        opacity: Math.min(1, CLEAR / Math.max(...this.shape.cubes.slice(H))),
+        d: this.lines(W, high, false) + this.lines(H, wide, true),
+      }),
       box(this.chosen, "av-chosen"),
       this.footprint(flat),
     );
