@@ -156,6 +156,18 @@ def test_playing_keeps_both_videos_together(page):
     assert shows(page, {0.2: grey("proxy", proxy), 0.6: grey("detail", frame)})
 
 
+def test_a_job_run_again_keeps_frame_and_zoom(page):
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("+")
+    page.evaluate(f"{PLAYER}.load({{...{PLAYER}.facts}})")
+    page.wait_for_function(SHOWN)
+    assert clock(page) == "frame 2/17 · proxy 1/5"
+    assert page.evaluate(f"{PLAYER}.view.zoom") == 1.5
+    assert page.locator(".atlasvid-compare .tag.right").text_content() == "detail 256 × 128"
+    page.keyboard.press("0")
+
+
 def test_a_reloaded_page_shows_the_pair_and_the_footer_again(page):
     page.wait_for_timeout(600)  # the page keeps its workflow a moment after a change
     page.reload(wait_until="domcontentloaded")

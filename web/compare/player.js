@@ -5,6 +5,8 @@ import { Pair } from "./pair.js";
 import { build, sign } from "./parts.js";
 import { actual, fitted, settled, whole, zoomed } from "./view.js";
 
+const alike = (a, b) => ["width", "height", "frames"].every((key) => a[key] === b[key]);
+
 export class Player {
   /** `words` of words.js; `urlOf(place)` gives the address of {filename, subfolder, type};
    *  `isFree()` tells whether nobody sets our height. */
@@ -18,19 +20,15 @@ export class Player {
     this.watch.observe(this.e.stage);
   }
 
-  /** `shown`: {proxy, detail, match}, as the server sends it. */
+  /** `shown`: {proxy, detail, match}, as the server sends it. A job run again keeps frame and zoom. */
   async load(shown) {
+    const again = this.facts && alike(this.facts.detail, shown.detail);
+    const frame = again ? this.pair.frame : 0;
     this.facts = shown;
     this.pair.set(shown);
     this.say(this.words.loading);
     this.e.scrub.max = shown.detail.frames - 1;
-    const name = (which) => {
-      const { width, height } = shown[which];
-      return `${this.words[which]} ${width} × ${height}`;
-    };
-    this.e.leftTag.textContent = name("proxy");
-    this.e.rightTag.textContent = name("detail");
-    this.view = whole(this.stage(), this.picture());
+    if (!again) this.view = whole(this.stage(), this.picture());
     try {
       await Promise.all(["detail", "proxy"].map((which) => this.open(which, shown[which])));
     } catch (error) {
@@ -38,9 +36,17 @@ export class Player {
       return;
     }
     if (this.facts !== shown) return; // another pair came meanwhile
+    this.e.leftTag.textContent = this.nameOf("proxy");
+    this.e.rightTag.textContent = this.nameOf("detail");
     this.say("");
-    this.pair.show(0);
+    this.pair.show(frame);
     this.draw();
+  }
+
+  nameOf(which) {
+    const { width, height } = this.facts[which];
+    const less = this.e[which].videoWidth < width ? ` (${this.words.smaller})` : "";
+    return `${this.words[which]} ${width} × ${height}${less}`;
   }
 
   async open(which, place) {
