@@ -122,8 +122,8 @@ def _check(node: Node, info: dict, inputs: dict) -> None:
 
 def save_format(graph: Graph, infos: dict[str, dict]) -> dict:
     numbers = graph.numbers()
-    links = list(_links(graph, infos))
-    nodes = [_saved_node(node, numbers[node.name], infos[node.type], links) for node in graph.nodes]
+    links = list(links_of(graph, infos))
+    nodes = [saved_node(node, numbers[node.name], infos[node.type], links) for node in graph.nodes]
     first_note = len(nodes) + 1
     for i, note in enumerate(graph.notes):
         nodes.append(
@@ -147,16 +147,25 @@ def save_format(graph: Graph, infos: dict[str, dict]) -> dict:
     }  # fmt: skip
 
 
-def _links(graph: Graph, infos: dict[str, dict]) -> Iterator[list]:
-    numbers, types = graph.numbers(), {node.name: node.type for node in graph.nodes}
-    number = 0
+def links_of(
+    graph: Graph, infos: dict[str, dict], outside: dict[str, tuple[int, list[str]]] | None = None
+) -> Iterator[list]:
+    """[number, from, slot, to, slot, type] of each connection.
+
+    `outside`: more that a Link may name, as its number and the types of its outputs.
+    """
+    numbers = graph.numbers()
+    types = {node.name: infos[node.type]["output"] for node in graph.nodes}
+    for name, (number, kinds) in (outside or {}).items():
+        numbers[name], types[name] = number, kinds
+    count = 0
     for node in graph.nodes:
         for slot, (name, _) in enumerate(_sockets(node, infos[node.type])):
             link = node.inputs.get(name)
             if isinstance(link, Link):
-                number += 1
-                kind = infos[types[link.node]]["output"][link.slot]
-                yield [number, numbers[link.node], link.slot, numbers[node.name], slot, kind]
+                count += 1
+                kind = types[link.node][link.slot]
+                yield [count, numbers[link.node], link.slot, numbers[node.name], slot, kind]
 
 
 def _sockets(node: Node, info: dict) -> list[tuple[str, str]]:
@@ -167,7 +176,7 @@ def _sockets(node: Node, info: dict) -> list[tuple[str, str]]:
     ]
 
 
-def _saved_node(node: Node, number: int, info: dict, links: list[list]) -> dict:
+def saved_node(node: Node, number: int, info: dict, links: list[list]) -> dict:
     into = {(link[3], link[4]): link[0] for link in links}
     inputs, values = [], []
     for slot, (name, kind) in enumerate(_sockets(node, info)):

@@ -1,4 +1,4 @@
-"""Write workflows/ in both formats: `python -m devtools.make_workflows --host DIR`.
+"""Write workflows/ in both formats, and subgraphs/: `python -m devtools.make_workflows --host DIR`.
 
 Types, order and defaults of every node's inputs come from the real host's /object_info.
 """
@@ -11,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from .blueprints import all_blueprints, blueprint_format
 from .graph_format import api_format, save_format
 from .graphs import all_graphs
 from .server import Server, make_base
@@ -19,12 +20,14 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def rendered(infos: dict[str, dict]) -> dict[str, str]:
-    """Path below workflows/ -> the file's text, for every shipped workflow."""
+    """Path below the root -> the file's text, for every shipped workflow and blueprint."""
     files = {}
     for graph in all_graphs():
-        files[f"{graph.name}.json"] = json.dumps(save_format(graph, infos), indent=1) + "\n"
-        files[f"api/{graph.name}.json"] = json.dumps(api_format(graph, infos), indent=1) + "\n"
-    return files
+        files[f"workflows/{graph.name}.json"] = save_format(graph, infos)
+        files[f"workflows/api/{graph.name}.json"] = api_format(graph, infos)
+    for blueprint in all_blueprints():
+        files[f"subgraphs/{blueprint.name}.json"] = blueprint_format(blueprint, infos)
+    return {name: json.dumps(content, indent=1) + "\n" for name, content in files.items()}
 
 
 def main() -> None:
@@ -37,7 +40,7 @@ def main() -> None:
         with Server(host, Path(sys.executable), base, base / "server.log") as server:
             files = rendered(server.client.get("/object_info"))
     for name, text in files.items():
-        path = ROOT / "workflows" / name
+        path = ROOT / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         print(path.relative_to(ROOT))

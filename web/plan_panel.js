@@ -179,6 +179,7 @@ app.registerExtension({
     const href = new URL("./plan/panel.css", import.meta.url).href;
     document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href }));
     api.addEventListener("graphChanged", refreshAll); // loaders, samplers and links around the plan
+    app.canvas?.canvas?.addEventListener("litegraph:set-graph", refreshAll); // into a subgraph, and out
   },
   nodeCreated(node) {
     if (node.comfyClass === NODE) attach(node);

@@ -164,6 +164,16 @@ def test_sizes_snap_and_the_panel_says_so(page, change):
     assert "height 1080 → 1088" in notes and "frames 80 → 81" in notes
 
 
+def test_a_value_that_the_node_would_refuse_is_red_and_one_press_sets_it_right(page, change):
+    answer = change(width=256, height=128, proxy_height=480)
+    assert answer["snapped"][0]["name"] == "proxy_height" and answer["fits"]
+    assert page.locator(".av-panel").get_attribute("data-state") == "bad"
+    with page.expect_response("**/atlasvid/plan"):
+        page.locator(".av-note.av-bad button").first.click()
+    page.wait_for_selector(".av-panel[data-state=fits]")
+    assert page.evaluate(VALUES, "Plan")["proxy_height"] == 128
+
+
 def test_red_comes_with_a_remedy_that_works(page, change):
     answer = change(width=7680, height=4320, frames=4097, cube_t=4, cube_h=8, cube_w=8)
     assert not answer["fits"]

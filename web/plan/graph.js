@@ -1,6 +1,7 @@
 // What the workflow around a VideoPlan says: sizes that come through links, and the job it plans.
 
 const [MUTED, BYPASSED] = [2, 4];
+const ENTRANCE = -10; // where links into a subgraph begin
 const INPUTS = [
   "width", "height", "frames", "fps", "r_t", "proxy_height",
   "cube_t", "cube_h", "cube_w", "reach", "alignment",
@@ -17,9 +18,12 @@ export function inputsOf(node) {
   const hidden = [];
   for (const name of INPUTS) {
     inputs[name] = value(node, name);
-    const from = sourceOf(node, name);
+    const input = node.inputs?.find((i) => i.widget?.name === name);
+    const from = input && originOf(node.graph, input.link);
     if (!from) continue;
-    const given = from.widgets?.find((w) => typeof w.value === typeof inputs[name])?.value;
+    const given = from.whole
+      ? value(from.whole, from.entry)
+      : from.node.widgets?.find((w) => typeof w.value === typeof inputs[name])?.value;
     if (given === undefined) hidden.push(name);
     else inputs[name] = given;
   }
@@ -60,15 +64,37 @@ function linkOf(graph, id) {
 /** The node behind an input, seen through reroutes; undefined where nothing is connected. */
 function sourceOf(node, name) {
   const input = node?.inputs?.find((i) => i.name === name || i.widget?.name === name);
-  return input ? originOf(node.graph, input.link) : undefined;
+  return input ? originOf(node.graph, input.link)?.node : undefined;
 }
 
+/** What a link comes from: a node, or an `entry` of the subgraph that it lies in, seen from outside. */
 function originOf(graph, id) {
   for (let i = 0; i < FURTHEST; i++) {
     const link = id === null || id === undefined ? undefined : linkOf(graph, id);
-    const node = link && graph.getNodeById(link.origin_id);
-    if (!node || node.type !== "Reroute") return node ?? undefined;
+    if (!link) return undefined;
+    if (link.origin_id === ENTRANCE) {
+      const whole = instanceOf(graph);
+      const entry = whole?.inputs?.[link.origin_slot];
+      if (!entry) return undefined;
+      if (entry.link === null || entry.link === undefined) return { whole, entry: entry.name };
+      [graph, id] = [whole.graph, entry.link];
+      continue;
+    }
+    const node = graph.getNodeById(link.origin_id);
+    if (node?.type !== "Reroute") return node ? { node } : undefined;
     id = node.inputs?.[0]?.link;
+  }
+  return undefined;
+}
+
+/** The node that stands for a subgraph, in whichever graph it lies. */
+function instanceOf(subgraph) {
+  const open = [subgraph.rootGraph];
+  for (let i = 0; i < open.length && i < FURTHEST; i++) {
+    for (const node of open[i]?.nodes ?? []) {
+      if (node.subgraph === subgraph) return node;
+      if (node.subgraph) open.push(node.subgraph);
+    }
   }
   return undefined;
 }
@@ -95,7 +121,7 @@ function fileOf(nodes, type, names) {
     const name = names.map((n) => value(node, n)).find((v) => typeof v === "string");
     if (name) return name;
     for (const input of node.inputs ?? []) {
-      const from = input.type === type ? originOf(node.graph, input.link) : undefined;
+      const from = input.type === type ? originOf(node.graph, input.link)?.node : undefined;
       if (from && !open.includes(from)) open.push(from);
     }
   }

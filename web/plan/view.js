@@ -95,8 +95,9 @@ export class View {
   }
 
   update(answer, model, hidden) {
-    this.root.dataset.state = answer.fits ? "fits" : "bad";
-    show(this.state, answer.fits ? "Fits this machine" : "Does not fit");
+    const refused = answer.snapped.length > 0; // as they stand, the node would raise
+    this.root.dataset.state = answer.fits && !refused ? "fits" : "bad";
+    show(this.state, !answer.fits ? "Does not fit" : refused ? "Needs a change" : "Fits this machine");
     const unknown = answer.measuring ? "measuring this machine …" : "";
     show(this.total, answer.seconds === null ? unknown : `at least ${duration(answer.seconds)}`, answer.seconds);
     this.total.title = "A lower bound: every operation as fast as a large matrix product here";
@@ -170,7 +171,7 @@ function notesOf(answer, hidden) {
   return [
     ...failed.map((c) => ({ kind: "bad", text: `${c.text}. ${c.remedy.text}.`, inputs: c.remedy.inputs })),
     ...answer.snapped.map((s) => ({
-      kind: "warn", text: `${s.name} ${s.given} → ${s.used}: ${s.why}.`, inputs: [[s.name, s.used]],
+      kind: "bad", text: `${s.name} ${s.given} → ${s.used}: ${s.why}.`, inputs: [[s.name, s.used]],
     })),
     ...answer.advice.map((a) => ({ kind: "warn", text: a.text, inputs: a.inputs })),
     ...warned.map((c) => ({ kind: "warn", text: `${c.text}.` })),

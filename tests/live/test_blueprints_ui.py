@@ -1,0 +1,69 @@
+"""The subgraph blueprints: the host lists them, they open, and run as the nodes inside them."""
+
+import json
+
+import pytest
+
+from devtools.browser import show_graph
+
+from .common import ROOT
+
+NAMES = sorted(path.stem for path in (ROOT / "subgraphs").glob("*.json"))
+CONNECT = """async () => {
+  const whole = window.app.graph.nodes[0];
+  const files = { UNETLoader: ["unet_name", "atlasvid_tiny.safetensors"],
+                  VAELoader: ["vae_name", "atlasvid_tiny_vae.safetensors"] };
+  const sources = { MODEL: "UNETLoader", VAE: "VAELoader", CONDITIONING: "AtlasVidTinyPrompt",
+                    IMAGE: "EmptyImage" };
+  const made = {};
+  whole.inputs.forEach((input, slot) => {
+    const type = sources[input.type];
+    if (!type) return;
+    if (!made[type]) {
+      made[type] = window.LiteGraph.createNode(type);
+      window.app.graph.add(made[type]);
+      const [name, file] = files[type] ?? [];
+      if (name) made[type].widgets.find((w) => w.name === name).value = file;
+    }
+    made[type].connect(0, whole, slot);
+  });
+  const sizes = Object.entries({ width: 96, height: 64, frames: 9 });
+  for (const [name, value] of sizes) whole.widgets.find((w) => w.name === name).value = value;
+  const save = window.LiteGraph.createNode("SaveVideo");
+  window.app.graph.add(save);
+  whole.connect(whole.outputs.findIndex((o) => o.name === "video"), save, 0);
+  return (await window.app.graphToPrompt()).output;
+}"""
+ENTER = "() => window.app.canvas.setGraph(window.app.graph.nodes[0].subgraph)"
+LEAVE = "() => window.app.canvas.setGraph(window.app.graph)"
+
+
+def test_the_host_lists_them(server):
+    listed = server.client.get("/global_subgraphs").values()
+    assert sorted(entry["name"] for entry in listed) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_blueprint_opens_and_is_the_chain_inside_it(canvas, name):
+    canvas.problems.clear()
+    page = canvas.page
+    show_graph(page, json.loads((ROOT / "subgraphs" / f"{name}.json").read_text()))
+    prompt = page.evaluate(CONNECT)
+    nodes = {node["class_type"]: node["inputs"] for node in prompt.values()}
+    assert {"AtlasVidPlan", "AtlasVidScaledRoPEAligner", "AtlasVidDetailJointSampler"} <= set(nodes)
+    plan = nodes["AtlasVidPlan"]
+    assert [plan[key] for key in ("width", "height", "frames")] == [96, 64, 9]
+    for inputs in nodes.values():  # every connection leads to a node of the prompt
+        links = [v for v in inputs.values() if isinstance(v, list)]
+        assert all(source in prompt for source, _ in links)
+    models = [nodes[kind]["model"][0] for kind in nodes if kind.endswith("Aligner")]
+    assert [prompt[source]["class_type"] for source in models] == ["UNETLoader"]
+    try:  # inside, the plan's panel knows what stands outside
+        page.evaluate(ENTER)
+        panel = page.locator(".av-panel").first
+        model = panel.locator(".av-model[title*='AtlasVid-Tiny, read off the file']")
+        model.wait_for(state="attached", timeout=10_000)
+        assert "96 × 64, 9 f" in panel.locator("[data-fact=video]").inner_text()
+    finally:
+        page.evaluate(LEAVE)
+    assert canvas.problems == []
