@@ -35,7 +35,9 @@ def problems(jobs: Sequence[Job], infos: dict[str, dict]) -> list[str]:
             node = job.workflow[target.node]
             error = trouble(infos.get(node["class_type"], {}), target, node["inputs"][target.input])
             if error:
-                found.append(f"{job.row}, column {column!r}: {label(first, target)}: {error}")
+                name = label(first, target)
+                where = "" if name.lower() == column.lower() else f"{name}: "
+                found.append(f"{job.row}, column {column!r}: {where}{error}")
     if len(found) > MOST_PROBLEMS:
         found[MOST_PROBLEMS:] = [f"... and {len(found) - MOST_PROBLEMS} more"]
     return found

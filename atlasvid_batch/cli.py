@@ -117,9 +117,12 @@ def run(
     try:
         while not board.over():
             display.draw(board, workers)
-            broken = [worker.broken for worker in workers if worker.broken]
-            if broken:
-                raise broken[0]
+            for worker in workers:
+                if isinstance(worker.broken, OSError):
+                    print(f"atlasvid_batch: stopped: {worker.broken}", file=sys.stderr)
+                    return 1
+                if worker.broken is not None:
+                    raise worker.broken
             time.sleep(PERIOD_S)
     except (KeyboardInterrupt, SystemExit) as stopped:
         farewell(board)

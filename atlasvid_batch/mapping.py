@@ -50,8 +50,7 @@ def resolve(workflow: dict, address: str) -> tuple[Target, ...]:
         raise TableError(f"no node has the title, kind or id {where!r}. {_titles(workflow)}")
     having = [key for key in nodes if name in workflow[key]["inputs"]]
     if not having:
-        there = sorted({n for key in nodes for n in workflow[key]["inputs"]})
-        raise TableError(f"no input is called {name!r}; there are {', '.join(there)}")
+        raise TableError(f"no input is called {name!r}; {_choices(workflow, nodes, name)}")
     settable = [key for key in having if not is_link(workflow[key]["inputs"][name])]
     if not settable:
         source = workflow[having[0]]["inputs"][name][0]
@@ -160,6 +159,21 @@ def title(workflow: dict, key: str) -> str:
 
 def label(workflow: dict, target: Target) -> str:
     return f"{title(workflow, target.node)}.{target.input}"
+
+
+def _choices(workflow: dict, nodes: list[str], name: str) -> str:
+    """What to write instead: the inputs of a node of that name, else all that can be set."""
+
+    def settable(keys: list[str]) -> list[Target]:
+        return [
+            Target(key, n) for key in keys for n, v in workflow[key]["inputs"].items()
+            if not is_link(v)
+        ]  # fmt: skip
+
+    named = settable([key for key in nodes if _matches(workflow, key, name)])
+    if named:
+        return "that node has " + ", ".join(repr(label(workflow, t)) for t in named)
+    return "there are " + ", ".join(sorted({target.input for target in settable(nodes)}))
 
 
 def _matches(workflow: dict, key: str, where: str) -> bool:

@@ -8,7 +8,7 @@ import threading
 import time
 import urllib.error
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from .board import Board, Standing
 from .client import JobRefused
@@ -117,7 +117,8 @@ class Worker(threading.Thread):
         """Brings a job's files here; only then it is done."""
         names = []
         for file in files:
-            target = self.folder / "files" / Path(file["filename"]).name
+            name = place_of(file)
+            target = self.folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
                 if not target.exists():
@@ -131,7 +132,7 @@ class Worker(threading.Thread):
                 target.unlink()
                 self.board.missed(key, "gone", f"{target.name} on {self.server.url} is damaged")
                 return
-            names.append(f"files/{target.name}")
+            names.append(name)
         self.board.done(key, names)
 
     def _away(self, error: Exception) -> None:
@@ -144,6 +145,12 @@ class Worker(threading.Thread):
             for standing in self.board.held_by(self.server.url):
                 words = f"{self.server.url} away for {self.patience_s:.0f} s"
                 self.board.missed(standing.job.key, "lost", words)
+
+
+def place_of(file: dict) -> str:
+    """Where a server's file goes below the batch's folder: as on the server, never outside."""
+    parts = PurePosixPath(f"{file['subfolder']}/{file['filename']}".replace("\\", "/")).parts
+    return "/".join(("files", *(p for p in parts if p not in ("/", "..") and ":" not in p)))
 
 
 class Listener(threading.Thread):

@@ -26,6 +26,7 @@ from atlasvid_batch.server import saved_files, standing
 from atlasvid_batch.sheet import write_sheets
 from atlasvid_batch.table import Row
 from atlasvid_batch.whole import is_whole
+from atlasvid_batch.worker import place_of
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKFLOW = {
@@ -156,6 +157,16 @@ def test_history_as_standing():
     assert (standing(bad).kind, standing(bad).error) == ("ValueError", "Plan: no")
     bad["status"]["messages"] = [["execution_interrupted", {}]]
     assert standing(bad).kind == "interrupted"
+
+
+def test_files_keep_their_folders_and_stay_in_ours():
+    def place(folder, name="a.mp4"):
+        return place_of({"filename": name, "subfolder": folder, "type": "output"})
+
+    assert place("night") == "files/night/a.mp4" and place("") == "files/a.mp4"
+    assert place("a\\b") == "files/a/b/a.mp4"
+    assert place("../../etc", "../x") == "files/etc/x" and place("/etc") == "files/etc/a.mp4"
+    assert place("C:/x") == "files/x/a.mp4"
 
 
 def test_rows_are_held_against_the_nodes_limits():

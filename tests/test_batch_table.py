@@ -86,6 +86,7 @@ def test_addresses(workflow):
 @pytest.mark.parametrize(("address", "words"), [
     ("seed", r"2 inputs fit: 'Stage 1.seed', 'Stage 2.seed'; name one, or '\*.seed' for all"),
     ("Text.text", "2 inputs fit: 'Prompt.text'"),
+    ("prompt", "no input is called 'prompt'; that node has 'Prompt.text', 'Prompt.view'"),
     ("height", "no input is called 'height'; there are .*width"),
     ("Plan.text", "no input is called 'text'; there are fps, tiled, width"),
     ("Stage 3.seed", "'Stage 3'. There are 'Plan', 'Prompt'"),

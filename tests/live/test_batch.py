@@ -133,9 +133,9 @@ def test_forty_jobs_outlive_a_server_and_the_client(two_servers, client, tmp_pat
     saved = [file for server in two_servers for file in server.output.rglob("*.mp4")]
     whole = Counter(file.name.split("_")[1] for file in saved if is_whole(file))
     assert len(whole) == COUNT and set(whole.values()) == {1}
-    fetched = {file.name for file in (out / "files").iterdir()}
+    fetched = {file.name for file in (out / "files" / "night").iterdir()}
     assert fetched == {file.name for file in saved if is_whole(file)}
-    assert all(is_whole(file) for file in (out / "files").iterdir())
+    assert all(is_whole(file) for file in (out / "files" / "night").iterdir())
     assert (out / "contact_sheet_01.jpg").stat().st_size > 20_000
     assert client().wait(60) == 0 and done_jobs(out) == done  # nothing is left to do
 
