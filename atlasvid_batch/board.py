@@ -139,6 +139,14 @@ class Board:
             what = "failed" if over else "again" if lost else f"again in {pause_s:.0f} s"
             self._say(f"{self._tally()} {standing.job.name}: {what}: {error}")
 
+    def returned(self, key: str) -> None:
+        """A job that its server can't take waits for another one; no try is lost."""
+        with self._lock:
+            standing = self.jobs[key]
+            self._manifest.add(key, "waiting", server=standing.server)
+            standing.state, standing.server = "waiting", None
+            standing.tries -= 1
+
     def over(self) -> bool:
         with self._lock:
             return all(s.state in OVER for s in self.jobs.values())

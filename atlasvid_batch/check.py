@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,15 +13,20 @@ MOST_PROBLEMS = 20
 
 
 def check_jobs(jobs: Sequence[Job], urls: Sequence[str]) -> list[str]:
-    """What is wrong, a line for each; nothing where no server answers (they check again)."""
-    infos = None
+    """What is wrong, a line for each; nothing where a server finds nothing wrong, or none answers.
+
+    Each worker asks its own server again.
+    """
+    first: list[str] = []
     for url in urls:
         try:
-            infos = json.loads(Client(url).read("/object_info", timeout_s=30))
-            break
+            found = problems(jobs, Client(url).get("/object_info"))
         except (OSError, ValueError):
             continue
-    return problems(jobs, infos) if infos else []
+        if not found:
+            return []
+        first = first or found
+    return first
 
 
 def problems(jobs: Sequence[Job], infos: dict[str, dict]) -> list[str]:

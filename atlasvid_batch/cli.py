@@ -123,6 +123,9 @@ def run(
                     return 1
                 if worker.broken is not None:
                     raise worker.broken
+            if not any(w.ahead or board.held_by(w.server.url) for w in workers):
+                print("atlasvid_batch: stopped: no server can run these jobs", file=sys.stderr)
+                return 1
             time.sleep(PERIOD_S)
     except (KeyboardInterrupt, SystemExit) as stopped:
         farewell(board)

@@ -73,7 +73,9 @@ def _row(worker: Worker, jobs: Sequence[Standing]) -> tuple[str, str, str]:
     else:
         running = [j for j in jobs if j.state == "running"]
         waiting = sum(j.state == "queued" for j in jobs)
-        now = ", ".join(f"{j.job.name}: {j.progress or 'running'}" for j in running) or "idle"
+        now = ", ".join(f"{j.job.name}: {j.progress or 'running'}" for j in running) or (
+            "idle" if worker.ahead else "left out"
+        )
         now += f" (+{waiting} queued)" if waiting else ""
     return worker.server.url, f"{done} done", now
 

@@ -31,17 +31,18 @@ class Job:
     workflow: dict
     columns: Mapping[Target, str]
 
-    def blame(self, node_errors: dict) -> list[str]:
-        """The server's words on a refused workflow, with the columns that they concern."""
-        lines = []
+    def blame(self, node_errors: dict) -> tuple[list[str], bool]:
+        """The server's words on a refused workflow; whether a column of the table is to blame."""
+        lines, ours = [], False
         for node, found in node_errors.items():
             for error in found.get("errors", []):
                 name = (error.get("extra_info") or {}).get("input_name", "")
                 column = self.columns.get(Target(node, name))
+                ours |= column is not None
                 what = f"column {column!r}: " if column else ""
                 words = f"{error.get('message')}: {error.get('details')}"
                 lines.append(f"{what}{label(self.workflow, Target(node, name))}: {words}")
-        return lines
+        return lines, ours
 
 
 def make_jobs(

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from .board import Board, Standing
+from .check import problems
 from .client import JobRefused
 from .jobs import Job
 from .mapping import title
@@ -65,6 +66,8 @@ class Worker(threading.Thread):
     def _tick(self) -> None:
         if not self._known:
             self._adopt()
+            if self.ahead:
+                self._examine()
             if self.away_since is not None and self.trouble:
                 self._say(f"{self.server.url} answers")
             self._known, self.away_since, self.trouble = True, None, ""
@@ -104,12 +107,28 @@ class Worker(threading.Thread):
         else:
             self.board.missed(key, ended.kind, ended.error)
 
+    def _examine(self) -> None:
+        """A server that lacks nodes or files is left out; the others go on."""
+        found = problems(
+            [s.job for s in self.board.snapshot()], self.server.client.get("/object_info")
+        )
+        if found:
+            self._leave_out(found[0])
+
+    def _leave_out(self, why: str) -> None:
+        self.ahead = 0
+        self._say(f"{self.server.url} is left out: {why}")
+
     def _submit(self, job: Job) -> None:
         try:
             prompt_id = self.server.submit(job)
         except JobRefused as error:
-            words = job.blame(error.node_errors) or [str(error)]
-            self.board.missed(job.key, "refused", "; ".join(words))
+            words, ours = job.blame(error.node_errors)
+            if ours:
+                self.board.missed(job.key, "refused", "; ".join(words))
+            else:  # the same for every job: something is missing on this server
+                self.board.returned(job.key)
+                self._leave_out("; ".join(words) or str(error))
         else:
             self.board.queued(job, self.server.url, prompt_id)
 

@@ -130,6 +130,14 @@ def test_a_server_that_dies_costs_a_try_only_of_the_job_that_ran(manifest):
     assert board.jobs[waited.key].state == "failed"
 
 
+def test_a_job_that_a_server_can_not_take_goes_to_another(manifest):
+    board, _ = board_of(manifest, 16, tries=1)
+    key = board.claim(A).key
+    board.returned(key)
+    assert manifest.records[key].state == "waiting" and not board.held_by(A)
+    assert board.claim(B).key == key and board.jobs[key].tries == 1
+
+
 def test_what_a_server_says_it_has_counts_once(manifest):
     board, _ = board_of(manifest, 16)
     (key,) = board.jobs
@@ -223,7 +231,8 @@ def test_what_a_killed_writer_leaves_is_not_whole(tmp_path):
 
 
 def worker(url, away=None):
-    return SimpleNamespace(server=SimpleNamespace(url=url), away_since=away, trouble="refused")
+    server = SimpleNamespace(url=url)
+    return SimpleNamespace(server=server, away_since=away, trouble="refused", ahead=2)
 
 
 def test_the_table_counts_and_tells_what_runs(manifest):

@@ -165,9 +165,10 @@ def test_mistakes_name_row_and_column(table, workflow, text, more, words):
 def test_a_servers_refusal_names_the_column(table, workflow):
     (job,) = make_jobs(table("width\n64\n"), workflow)
     error = {"message": "too small", "details": "min 96", "extra_info": {"input_name": "width"}}
-    assert job.blame({"3": {"errors": [error]}}) == [
-        "column 'width': Plan.width: too small: min 96"
-    ]
+    words = "Plan.width: too small: min 96"
+    assert job.blame({"3": {"errors": [error]}}) == ([f"column 'width': {words}"], True)
+    error["extra_info"]["input_name"] = "fps"  # no column: the server's own want
+    assert job.blame({"3": {"errors": [error]}}) == (["Plan.fps: too small: min 96"], False)
 
 
 def test_tiny_prompts_are_known_and_different():

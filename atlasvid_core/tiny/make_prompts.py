@@ -17,7 +17,8 @@ from .world import COLOURS, DIRECTIONS, SCHEMES, SHAPES
 def prompts(count: int, seed: int = 0) -> list[str]:
     """`count` prompts, as different as can be: none comes again before all have been there."""
     every = [
-        f"a{'n' if colour[0] in 'aeiou' else ''} {colour} {shape} crosses {direction} under a {sky} sky"
+        f"{'an' if colour[0] == 'o' else 'a'} {colour} {shape} crosses {direction} "
+        f"under a {sky} sky"
         for colour, shape, direction, sky in itertools.product(COLOURS, SHAPES, DIRECTIONS, SCHEMES)
     ]
     shuffle = random.Random(seed).shuffle
