@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from argparse import Namespace
 from collections import Counter
 
 import pytest
@@ -17,7 +18,7 @@ from atlasvid_batch.manifest import Manifest
 from atlasvid_batch.server import BatchServer
 from atlasvid_batch.whole import is_whole
 from atlasvid_core.tiny.make_prompts import prompts
-from devtools.server import Server, make_base
+from devtools.server import Server, free_port, make_base
 
 from .common import ROOT
 
@@ -52,13 +53,13 @@ def workflow() -> dict:
     }
 
 
-@pytest.fixture
-def two_servers(host_path, tmp_path):
-    servers = []
+@pytest.fixture(scope="module")
+def two_servers(host_path, tmp_path_factory):
+    folder, servers = tmp_path_factory.mktemp("servers"), []
     for name in "ab":
-        make_base(tmp_path / name, ROOT)
-        log = tmp_path / f"{name}.log"
-        servers.append(Server(host_path, sys.executable, tmp_path / name, log))
+        make_base(folder / name, ROOT)
+        log = folder / f"{name}.log"
+        servers.append(Server(host_path, sys.executable, folder / name, log))
     starts = [threading.Thread(target=server.start) for server in servers]
     for start in starts:
         start.start()
@@ -71,23 +72,24 @@ def two_servers(host_path, tmp_path):
 
 @pytest.fixture
 def client(two_servers, tmp_path):
-    """-> start(): `python -m atlasvid_batch` on both servers; whatever still runs is ended."""
+    """-> start(rows): `python -m atlasvid_batch` on both servers and one that never answers.
+
+    Whatever still runs is ended.
+    """
     (tmp_path / "workflow.json").write_text(json.dumps(workflow()))
-    with (tmp_path / "jobs.csv").open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(("id", "prompt", "seed", "priority"))
-        for i, prompt in enumerate(prompts(COUNT)):
-            rows.writerow((f"p{i:02}", prompt, i, "1" if i == COUNT - 1 else ""))
-    options = ["--map", "prompt=Prompt.text", "--workflow", "workflow.json", "--out", "out"]
-    options += [word for s in two_servers for word in ("--server", s.base_url)]
+    command = [sys.executable, "-m", "atlasvid_batch", "jobs.csv", "--workflow", "workflow.json"]
+    command += ["--map", "prompt=Prompt.text", "--out", "out"]
+    urls = [*(s.base_url for s in two_servers), f"http://127.0.0.1:{free_port()}"]
+    command += [word for url in urls for word in ("--server", url)]
     started = []
 
-    def start() -> subprocess.Popen:
+    def start(rows: list[tuple]) -> subprocess.Popen:
+        with (tmp_path / "jobs.csv").open("w", newline="") as file:
+            csv.writer(file).writerows((("id", "prompt", "seed", "priority"), *rows))
         with (tmp_path / "client.log").open("a") as log:
             started.append(
                 subprocess.Popen(
-                    [sys.executable, "-m", "atlasvid_batch", "jobs.csv", *options],
-                    env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=tmp_path, stdout=log,
+                    command, env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=tmp_path, stdout=log,
                     stderr=log, start_new_session=True,
                 )
             )  # fmt: skip
@@ -115,7 +117,9 @@ def wait_for(count: int, out, process) -> None:
 
 
 def test_forty_jobs_outlive_a_server_and_the_client(two_servers, client, tmp_path):
-    out, first, (dies, stays) = tmp_path / "out", client(), two_servers
+    rows = [(f"p{i:02}", prompt, i, "") for i, prompt in enumerate(prompts(COUNT))]
+    rows[-1] = (*rows[-1][:3], "1")  # comes first
+    out, first, (dies, stays) = tmp_path / "out", client(rows), two_servers
     wait_for(6, out, first)
     dies._process.kill()
     wait_for(12, out, first)
@@ -123,7 +127,7 @@ def test_forty_jobs_outlive_a_server_and_the_client(two_servers, client, tmp_pat
     first.wait()
     again = threading.Thread(target=dies.start)
     again.start()
-    second = client()
+    second = client(rows)
     again.join()
     assert second.wait(240) == 0, (tmp_path / "client.log").read_text()
 
@@ -137,11 +141,9 @@ def test_forty_jobs_outlive_a_server_and_the_client(two_servers, client, tmp_pat
     assert fetched == {file.name for file in saved if is_whole(file)}
     assert all(is_whole(file) for file in (out / "files" / "night").iterdir())
     assert (out / "contact_sheet_01.jpg").stat().st_size > 20_000
-    assert client().wait(60) == 0 and done_jobs(out) == done  # nothing is left to do
+    assert client(rows).wait(60) == 0 and done_jobs(out) == done  # nothing is left to do
 
     # What the killed server had finished is found in its output folder, if it is whole.
-    from argparse import Namespace
-
     args = Namespace(
         table=tmp_path / "jobs.csv", workflow=tmp_path / "workflow.json",
         map=["prompt=Prompt.text"], fixed=[], ignore=[],
@@ -156,3 +158,16 @@ def test_forty_jobs_outlive_a_server_and_the_client(two_servers, client, tmp_pat
         path.write_bytes(path.read_bytes()[:-9])
         assert server.find_files(jobs[before]) is None
     assert stays.client.get("/queue") == {"queue_running": [], "queue_pending": []}
+
+
+def test_what_failed_is_told_and_the_others_are_made(client, tmp_path):
+    rows = [("a", "a red ball", 1, ""), ("b", "a red cat", 1, "2"), ("c", "a red box", 1, "")]
+    assert client(rows).wait(120) == 1
+    log = (tmp_path / "client.log").read_text()
+    assert "failed: row 2 (line 3) b: AtlasVidTinyPrompt: The tiny world does not know 'cat'" in log
+    assert "1 of 3 jobs failed; the same command tries them again" in log
+    assert sorted(key[0] for key in done_jobs(tmp_path / "out")) == ["a", "c"]
+    rows[1] = ("b", "a red diamond", 1, "2")  # put right: only this one is made
+    assert client(rows).wait(120) == 0
+    assert sorted(key[0] for key in done_jobs(tmp_path / "out")) == ["a", "b", "c"]
+    assert "3 jobs into out, 2 done before" in (tmp_path / "client.log").read_text()
