@@ -24,6 +24,7 @@ from .ladder import spent
 from .resident import resident
 
 NODE = "LocalityPreservingPatch"
+KEY = "atlasvid"  # of what the patch hangs on a MODEL
 ON_PART = "atlasvid_on_part"  # in transformer_options: who is told of each part, if not on_part
 REMEDY = (
     "Take a smaller target or shorter cubes in VideoPlan, offload more of the weights (--lowvram), "

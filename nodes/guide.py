@@ -13,6 +13,7 @@ from ..atlasvid_core.units import tok_from_lat
 from . import host, refuse
 from .enlarge import TIME_SCALE
 from .fingerprint import fingerprint
+from .host_identity import model_fingerprint
 from .host_progress import phase
 from .kept_guide import DTYPES, KeptGuide, on_disk
 from .ladder import climb_down
@@ -91,6 +92,6 @@ class ScaledRoPEAligner(io.ComfyNode):
             return climb_down(CHUNKS_TOK, cut, NODE, REMEDY, "chunks of {:,} tokens".format)
 
         where = "in host memory" if store == "memory" else "on disk"
-        made_from = (host.model_fingerprint(model), proxy["samples"], axes, dtype)
+        made_from = (model_fingerprint(model), proxy["samples"], axes, dtype)
         guide = KeptGuide(make, where, fingerprint(*made_from))
         return io.NodeOutput(guide, guide.summary())

@@ -20,7 +20,6 @@ import comfy.model_sampling
 import comfy.sample
 import comfy.samplers
 import comfy.utils
-import comfyui_version
 import folder_paths
 import torch
 from comfy.patcher_extension import WrappersMP
@@ -32,13 +31,10 @@ from ..atlasvid_core.encode import encode_frames
 from ..atlasvid_core.tiles import STRIDE_PX, TilePlan, plan_tiles
 from ..atlasvid_core.units import LATENT_CHANNELS, Grid
 from . import loras, refuse
-from .detail import ON_PART, Detail
-from .fingerprint import fingerprint, of_weights
-from .host_progress import phase, sampling
+from .detail import KEY, ON_PART, Detail
+from .host_progress import each_block, phase, sampling
 from .kept_steps import Kept, KeptSteps, resumable
 
-KEY = "atlasvid"
-RESULTS = "1"  # raised when the same job gives other bytes than it did before
 SAMPLERS = comfy.samplers.KSampler.SAMPLERS
 SCHEDULERS = comfy.samplers.KSampler.SCHEDULERS
 CPU_DECODE_BYTES = 2**29  # small tiles are as quick there, and leave memory to others
@@ -258,43 +254,15 @@ def sample_resumable(
 
 
 def _watched(model, steps: int) -> tuple[Any, Callable]:
-    """-> the MODEL, telling its way through a step if it can, and the sampler's callback."""
-    inside = detail_of(model) is not None
-    told, callback = sampling(model, "Denoising", steps, inside)
-    if inside:
-        model = model.clone()
-        options = model.model_options.setdefault("transformer_options", {})
+    """-> a clone of the MODEL that tells its way through a step, and the sampler's callback."""
+    told, callback = sampling(model, "Denoising", steps)
+    clone = model.clone()
+    if detail_of(model) is None:
+        clone.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, KEY, each_block(told.inside))
+    else:
+        options = clone.model_options.setdefault("transformer_options", {})
         options[ON_PART] = lambda done, total: told.inside(done, total)  # copied as it is
-    return model, callback
-
-
-def model_fingerprint(model) -> str:
-    """A name for a MODEL's weights, LoRAs and whatever else was put on it."""
-    weights = dict(model.model.diffusion_model.named_parameters(prefix="diffusion_model"))
-    for name, saved in model.backup.items():  # weights as loaded, where LoRAs are worked in now
-        if name in weights:
-            weights[name] = saved.weight
-    put_on = [
-        [str(place), key, functions]
-        for place, by_key in model.wrappers.items()
-        for key, functions in by_key.items()
-        if key != KEY  # ours; see Detail.identity
-    ]
-    return fingerprint(
-        of_weights(weights), model.patches, model.object_patches, model.model_options, put_on,
-        str(model.model.manual_cast_dtype), str(model.model.get_dtype()),
-    )  # fmt: skip
-
-
-def vae_fingerprint(vae) -> str | None:
-    return None if vae is None else of_weights(dict(vae.first_stage_model.named_parameters()))
-
-
-def versions(model) -> list[str]:
-    """What makes the bytes of a result beside its inputs."""
-    device = model.load_device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return [RESULTS, comfyui_version.__version__, torch.__version__, name]
+    return clone, callback
 
 
 def steps_folder() -> Path:

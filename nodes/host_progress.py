@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import comfy.model_management as management
@@ -41,12 +42,30 @@ def one_forward(name: str):
     return on_part
 
 
-def sampling(model, name: str, steps: int, inside: bool) -> tuple[Steps, Any]:
-    """-> the steps of a sampler, and the callback that the host's samplers call after each.
+def each_block(on_part: Callable[[int, int], None]):
+    """A wrapper of the host's own forward: `on_part(done, total)` after each of its blocks, so that
+    a step of minutes tells its way and can be cancelled. Compiled blocks are left alone."""
 
-    `inside`: the model reports its way through each step, too.
-    """
-    told = Steps(phase(name, steps * (STEP if inside else 1)), steps)
+    def wrapper(executor, *args, **kwargs):
+        blocks = executor.class_obj.blocks
+        hooks = []
+        if not any(hasattr(block, "_orig_mod") for block in blocks):
+            for n, block in enumerate(blocks):
+                hooks.append(
+                    block.register_forward_hook(lambda *_, n=n: on_part(n + 1, len(blocks)))
+                )
+        try:
+            return executor(*args, **kwargs)
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    return wrapper
+
+
+def sampling(model, name: str, steps: int) -> tuple[Steps, Any]:
+    """-> the steps of a sampler, and the callback that the host's samplers call after each."""
+    told = Steps(phase(name, STEP * steps), steps)
     previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
 
     def callback(step: int, x0: Tensor, x: Tensor, total_steps: int) -> None:

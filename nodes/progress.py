@@ -16,7 +16,7 @@ from typing import Any
 TEXT_AFTER_S, TEXT_EVERY_S = 1.0, 1.0
 BAR_EVERY_S = 0.1
 LOG_EVERY_S = 30.0
-STEP = 100  # parts of the bar in a step that reports from inside
+STEP = 100  # parts of the bar in a step
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Phase:
 
 @dataclass
 class Steps:
-    """A sampler's steps, and where the model says so, its way through a step.
+    """A sampler's steps, and the model's way through each.
 
     A step may take several forwards (guidance, solvers of a higher order). How many, the step
     before tells; in the first one the bar waits where it expected one and there are more.

@@ -12,6 +12,7 @@ from ..atlasvid_core.units import LATENT_CHANNELS
 from . import host, refuse
 from .enlarge import enlarged, given
 from .fingerprint import fingerprint
+from .host_identity import model_fingerprint, vae_fingerprint, versions
 from .kept_steps import KeptSteps, prune
 from .sockets import CATEGORY, HIDDEN, PLAN_TIP, Plan, sampler_inputs, search
 from .timing import part, timed
@@ -98,8 +99,8 @@ class DetailJointSampler(io.ComfyNode):
         kept = found = None
         if keep_steps:
             job = fingerprint(
-                host.versions(model), host.model_fingerprint(model), shift, plan, texts, chosen,
-                sampler_name, host.detail_of(model).identity(), proxy, host.vae_fingerprint(vae),
+                versions(model), model_fingerprint(model), shift, plan, texts, chosen, sampler_name,
+                host.detail_of(model).identity(), proxy, vae_fingerprint(vae),
             )  # fmt: skip
             kept = KeptSteps(host.steps_folder(), job)
             prune(kept.folder, but=job)

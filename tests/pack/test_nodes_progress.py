@@ -5,7 +5,7 @@ import logging
 import pytest
 import torch
 
-from .common import EULER, guide_of, prompt
+from .common import EULER, guide_of, prompt, proxy_of
 
 
 class Screen:
@@ -135,6 +135,29 @@ def test_a_cancel_ends_a_step_at_the_next_part(nodes, stock, wan, plan, empty, m
     cancel_at = None  # in the stock KSampler too: the patch's own callback checks
     stock.sample(patched, empty)
     assert parts == []
+
+
+def test_stage_1_tells_its_blocks_and_can_be_cancelled_at_each(nodes, wan, plan, monkeypatch):
+    import comfy.model_management as management
+    from atlasvid_pack.nodes import progress
+
+    inside, parts, cancel_at = progress.Steps.inside, [], None
+
+    def counted(self, done, total):
+        parts.append((done, total))
+        if len(parts) == cancel_at:
+            management.interrupt_current_processing()
+        inside(self, done, total)
+
+    monkeypatch.setattr(progress.Steps, "inside", counted)
+    proxy_of(nodes, wan, plan)
+    assert parts == 3 * [(1, 2), (2, 2)]  # 3 steps, 2 layers; both texts in one forward
+    parts.clear()
+    cancel_at = 3
+    with pytest.raises(management.InterruptProcessingException):
+        proxy_of(nodes, wan, plan)
+    assert len(parts) == 3
+    assert not any(block._forward_hooks for block in wan.model.diffusion_model.blocks)
 
 
 def test_a_sheet_is_small_and_shows_moments_in_order(pack):
