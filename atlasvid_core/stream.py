@@ -14,21 +14,56 @@ import torch
 from torch import Tensor
 
 Pair = tuple[Tensor, Tensor]
+Start = Callable[[Tensor], Callable[[], Tensor]]  # begins a move to the device; call for its result
+
+
+def beside(device: torch.device) -> Start:
+    """Moves from pinned memory to a CUDA device on a stream of their own, beside what computes."""
+    side = torch.cuda.Stream(device)
+
+    def start(source: Tensor) -> Callable[[], Tensor]:
+        computing = torch.cuda.current_stream(device)
+        side.wait_stream(computing)  # the last write to `source` was queued there
+        with torch.cuda.stream(side):
+            there = source.to(device, non_blocking=True)
+
+        def finish() -> Tensor:
+            now = torch.cuda.current_stream(device)
+            now.wait_stream(side)
+            there.record_stream(now)  # its memory is not side's to reuse before `now` is done
+            return there
+
+        return finish
+
+    return start
 
 
 class Hidden:
     """The hidden state [B, S, C] of every part of every slab, on the device or in host memory.
+
+    From host memory the part after the one that is read is moved ahead of time, by `start` (on
+    CUDA `beside`).
 
     With `tokens`, that many have their place in one buffer, made once, and are overwritten there;
     without, parts are replaced one by one, as autograd needs it. On a CPU the buffer matters: freed
     parts leave holes that the allocator does not fill again, the more the longer the video.
     """
 
-    def __init__(self, device: torch.device, on_host: bool, tokens: int | None = None) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        on_host: bool,
+        tokens: int | None = None,
+        start: Start | None = None,
+    ) -> None:
         self.device = device
         self.on_host = on_host
         self.tokens = tokens
         self.slabs: list[list[Tensor]] = []
+        self._start = start
+        if start is None and on_host and device.type == "cuda":
+            self._start = beside(device)
+        self._ahead: dict[tuple[int, int], Callable[[], Tensor]] = {}
         self._buffer: Tensor | None = None
         self._taken = 0
 
@@ -36,9 +71,16 @@ class Hidden:
         self.slabs.append([self._kept(part) for part in parts])
 
     def read(self, slab: int, part: int) -> Tensor:
-        return self.slabs[slab][part].to(self.device, non_blocking=True)
+        if self._start is None:
+            return self.slabs[slab][part].to(self.device, non_blocking=True)
+        finish = self._ahead.pop((slab, part), None) or self._start(self.slabs[slab][part])
+        self._ahead.clear()  # room for one part, not for those that were never asked for
+        if part + 1 < len(self.slabs[slab]):
+            self._ahead[slab, part + 1] = self._start(self.slabs[slab][part + 1])
+        return finish()
 
     def write(self, slab: int, part: int, x: Tensor) -> None:
+        self._ahead.pop((slab, part), None)  # what was moved is out of date
         if self._buffer is not None:
             self.slabs[slab][part].copy_(x, non_blocking=True)
         else:
