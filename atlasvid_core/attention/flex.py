@@ -16,6 +16,7 @@ import logging
 import shutil
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from itertools import chain
 
 import numpy as np
 import torch
@@ -139,16 +140,18 @@ def block_mask(view: View, device: torch.device) -> BlockMask:
     lists = block_lists(view)
     rows, keys = max(2, lists.rows), view.keys  # of size 1 would be compiled anew
     masked, full = (_table(pairs, rows, keys, device) for pairs in (lists.masked, lists.full))
-    table = _key_tensor(view.ring, view.aligned, device)
+    first, last = _key_tensors(view.ring, view.aligned, device)  # by axis
     with torch.inference_mode(False):
         limits = torch.tensor(LIMITS[view.reach], dtype=torch.int16, device=device)
         begin = torch.tensor(view.tok[0], device=device)
+        # Tables by key serve gradients, never asked for here; but torch 2.7 insists on some.
+        no_queries = [torch.zeros([1] * d, dtype=torch.int32, device=device) for d in (3, 4)]
 
     def sees(batch: Tensor, head: Tensor, q: Tensor, key: Tensor) -> Tensor:
         far = []
         for axis in range(3):
-            cube = table[axis, begin + q]
-            far.append(torch.maximum(table[axis, key] - cube, cube - table[3 + axis, key]))
+            cube = first[axis][begin + q]
+            far.append(torch.maximum(first[axis][key] - cube, cube - last[axis][key]))
         far = [torch.clamp(x, min=0) for x in far]
         near = [x <= limits[axis] for axis, x in enumerate(far)]
         return near[0] & near[1] & near[2] & (far[0] + far[1] + far[2] <= limits[3])
@@ -159,10 +162,10 @@ def block_mask(view: View, device: torch.device) -> BlockMask:
         kv_indices=masked[1],
         full_kv_num_blocks=full[0],
         full_kv_indices=full[1],
-        q_num_blocks=None,
-        q_indices=None,
-        full_q_num_blocks=None,
-        full_q_indices=None,
+        q_num_blocks=no_queries[0],
+        q_indices=no_queries[1],
+        full_q_num_blocks=no_queries[0],
+        full_q_indices=no_queries[1],
         BLOCK_SIZE=(BLOCK, BLOCK),
         mask_mod=sees,
     )
@@ -173,21 +176,27 @@ def table_bytes(masks: Iterable[BlockMask]) -> int:
     held = {}
     for mask in masks:
         own = (mask.kv_num_blocks, mask.kv_indices, mask.full_kv_num_blocks, mask.full_kv_indices)
-        for x in (*own, *(cell.cell_contents for cell in mask.mask_mod.__closure__)):
+        read = [cell.cell_contents for cell in mask.mask_mod.__closure__]
+        more = chain.from_iterable(x if isinstance(x, tuple) else (x,) for x in read)
+        for x in (*own, *more):
             held[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
     return sum(held.values())
 
 
 def forget() -> None:
     """Let go of every mask and table."""
-    for cached in (block_mask, _key_tensor, key_table, key_extremes):
+    for cached in (block_mask, _key_tensors, key_table, key_extremes):
         cached.cache_clear()
 
 
 @lru_cache(maxsize=64)
-def _key_tensor(ring: CubeLayout, aligned: Aligned | None, device: torch.device) -> Tensor:
+def _key_tensors(
+    ring: CubeLayout, aligned: Aligned | None, device: torch.device
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """First and last cube of every key, by axis; apart, as torch 2.7 traces no mixed indices."""
     with torch.inference_mode(False):
-        return torch.from_numpy(key_table(ring, aligned)).to(device)
+        table = torch.from_numpy(key_table(ring, aligned)).to(device)
+        return table[:3].unbind(0), table[3:].unbind(0)
 
 
 def _table(pairs: Pairs, rows: int, keys: int, device: torch.device) -> tuple[Tensor, Tensor]:
