@@ -42,7 +42,8 @@ class JobFailed(RuntimeError):
 
 
 class Client:
-    """`base_url` like http://127.0.0.1:8188; `silence_s` is how long a job may say nothing."""
+    """`base_url` like http://127.0.0.1:8188; after `silence_s` without a word of a job the server
+    is asked whether it still has it."""
 
     def __init__(self, base_url: str, silence_s: float = 600):
         self.base_url = base_url.rstrip("/")
@@ -104,12 +105,18 @@ class Client:
         """Runs a workflow to its end.
 
         Returns the job's history entry: `outputs` by node id, `status`. Raises JobRefused,
-        JobFailed; OSError where the server is gone or silent for `silence_s`.
+        JobFailed; OSError where the server is gone or does not answer.
         """
-        client_id = uuid.uuid4().hex
-        with self.socket(client_id, self.silence_s) as socket:
-            job = self.submit(workflow, client_id)
-            self._follow(socket, job, on_event or (lambda kind, data: None))
+        client_id, job = uuid.uuid4().hex, ""
+        followed = False
+        while not followed:
+            with self.socket(client_id, self.silence_s) as socket:
+                job = job or self.submit(workflow, client_id)
+                try:
+                    self._follow(socket, job, on_event or (lambda kind, data: None))
+                    followed = True
+                except TimeoutError:  # a step at 4K may be silent for long; or its end was missed
+                    followed = not self._has(job)
         return self._history(job)
 
     def socket(self, client_id: str, timeout_s: float) -> WebSocket:
@@ -129,15 +136,28 @@ class Client:
                 return
         raise ConnectionError("the server closed the websocket before the job ended")
 
+    def _has(self, job: str) -> bool:
+        """Whether a job waits or runs."""
+        queue = self.get("/queue")
+        return any(item[1] == job for items in queue.values() for item in items)
+
     def _history(self, job: str, patience_s: float = 20) -> dict:
         # The entry is written a moment after the last message.
         end = time.monotonic() + patience_s
         while time.monotonic() < end:
             entry = self.get(f"/history/{job}").get(job)
             if entry:
-                return entry
+                return _checked(entry)
             time.sleep(0.05)
         raise ConnectionError(f"the server holds no history of job {job} after {patience_s:g} s")
+
+
+def _checked(entry: dict) -> dict:
+    """A history entry. Raises JobFailed where it tells of an error or an interruption."""
+    for kind, data in entry.get("status", {}).get("messages", []):
+        if kind in ("execution_error", "execution_interrupted"):
+            raise JobFailed(data)
+    return entry
 
 
 def view_path(file: dict) -> str:

@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 
-from atlasvid_batch.client import JobFailed, JobRefused
+from atlasvid_batch.client import Client, JobFailed, JobRefused
 from devtools import environment, hosts
 from devtools.make_workflows import rendered
 
@@ -38,6 +38,22 @@ def stocked(server):
             file.mux(stream.encode(picture))
         file.mux(stream.encode())
     return server
+
+
+def test_a_job_that_says_nothing_for_long_is_waited_for(server):
+    workflow = made_small("tiny_demo")
+    for node in workflow.values():
+        if "seed" in node["inputs"]:
+            node["inputs"]["seed"] = 9000  # nobody else's: nothing comes from the cache
+    client = Client(server.base_url, silence_s=0.05)
+    sockets, open_socket = [], client.socket
+    client.socket = lambda *args: sockets.append(args) or open_socket(*args)
+    assert client.queue(workflow)["status"]["status_str"] == "success"
+    assert len(sockets) > 1
+    words = [n["inputs"] for n in workflow.values() if n["class_type"] == "AtlasVidTinyPrompt"]
+    words[0]["text"] = "a cat"
+    with pytest.raises(JobFailed, match="'cat'"):
+        client.queue(workflow)
 
 
 def saved_videos(server, entry) -> list:
