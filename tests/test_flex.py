@@ -256,6 +256,18 @@ def test_flex_is_never_run_uncompiled(monkeypatch):
     assert "torch.compile is off" in str(flex._failed)
 
 
+def test_a_kernel_whose_results_are_wrong_is_found_out_before_it_is_used(monkeypatch, caplog):
+    monkeypatch.setattr(flex, "_failed", {})
+    monkeypatch.setattr(flex, "_proved", set())
+    monkeypatch.setattr(flex, "_compiled", lambda: lambda q, k, v, mask: v[:, :, : q.shape[2]])
+    layout = CubeLayout(GRID, CUBES[0])
+    given = (*qkv(GRID.count), layout, "own")
+    with caplog.at_level(logging.WARNING):
+        assert torch.equal(flex.attend(*given), windowed.attend(*given))
+    assert "computes it wrong on cpu" in str(flex._failed)
+    assert not flex._proved
+
+
 def test_pick(monkeypatch):
     monkeypatch.setattr(flex, "has_triton", lambda: True)
     assert pick("auto", "cuda") == (flex.attend, None)

@@ -25,6 +25,7 @@ from torch.fx.experimental import _config as fx_config
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 from torch.utils._triton import has_triton
 
+from ..units import Grid
 from . import windowed
 from .blocks import (
     BLOCK,
@@ -44,7 +45,11 @@ DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 COMPILERS = ("g++", "clang++", "c++", "cl")
 SMALLEST_HEAD = 16  # of the kernel on CUDA
 
-_failed: dict[tuple, str] = {}  # what could not be compiled, and why
+PROOF = CubeLayout(Grid(5, 10, 18), Grid(4, 8, 8))  # ragged, some blocks full and some masked
+PROOF_TOLERANCE = 0.05  # what half types and TF32 round away is less; a wrong kernel's error is 1
+
+_failed: dict[tuple, str] = {}  # what could not be used, and why
+_proved: set[tuple] = set()  # what was seen to be right
 
 
 def attend(
@@ -59,26 +64,53 @@ def attend(
     spare: Tensor | None = None,
 ) -> Tensor:
     """As `dense.attend`, whose docstring holds for all backends -> [B, S, N, H]."""
-    given = (q_BSNH, k_BSNH, v_BSNH, layout, reach, guide_kv, aligned, slab, spare)
-    reason = unavailable(q_BSNH.device) or _unfit(q_BSNH, k_BSNH, v_BSNH, *(guide_kv or ()))
-    if reason is not None:
-        warn_once(reason)
-        return windowed.attend(*given)
-    k, v = (k_BSNH, v_BSNH) if guide_kv is None else with_guide(k_BSNH, v_BSNH, guide_kv)
-    mask = block_mask(view_of(layout, reach, aligned, slab or whole(layout)), q_BSNH.device)
+    try:
+        reason = unavailable(q_BSNH.device) or _unfit(q_BSNH, k_BSNH, v_BSNH, *(guide_kv or ()))
+        if reason is not None:
+            raise Unusable(reason)
+        _prove(q_BSNH)
+        k, v = (k_BSNH, v_BSNH) if guide_kv is None else with_guide(k_BSNH, v_BSNH, guide_kv)
+        return _computed(q_BSNH, k, v, view_of(layout, reach, aligned, slab or whole(layout)))
+    except Unusable as why:
+        warn_once(str(why))
+    return windowed.attend(q_BSNH, k_BSNH, v_BSNH, layout, reach, guide_kv, aligned, slab, spare)
+
+
+class Unusable(RuntimeError):
+    """Why flex can't serve a call."""
+
+
+def _computed(q_BSNH: Tensor, k_BLNH: Tensor, v_BLNH: Tensor, view: View) -> Tensor:
+    """-> [B, S, N, H], S the queries of the view. Raises Unusable where it can't be compiled."""
+    mask = block_mask(view, q_BSNH.device)
     try:
         # Grad mode is part of what is compiled for; so is, with duck shapes, which sizes are equal.
         with torch.no_grad(), fx_config.patch(use_duck_shape=False):
-            seen = _compiled()(*map(_heads_first, (q_BSNH, k, v)), mask)
+            return _compiled()(*map(_heads_first, (q_BSNH, k_BLNH, v_BLNH)), mask).transpose(1, 2)
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # a compiler fails in many ways; none of them may stop a render
         first_line = str(error).strip().partition("\n")[0]
         reason = f"compiling it failed ({type(error).__name__}: {first_line})"
         _failed[_kind(q_BSNH)] = reason
-        warn_once(reason)
-        return windowed.attend(*given)
-    return seen.transpose(1, 2)
+        raise Unusable(reason) from None
+
+
+def _prove(like_BSNH: Tensor) -> None:
+    """Once for each kind of tensors, a small case against `windowed`: some releases of PyTorch
+    compile a kernel whose results are wrong (2.7 does, on a CPU). Raises Unusable."""
+    kind = _kind(like_BSNH)
+    if kind in _proved:
+        return
+    tokens = torch.Generator().manual_seed(0)
+    shape = (1, PROOF.grid.count, *like_BSNH.shape[2:])
+    q, k, v = (torch.randn(shape, generator=tokens).to(like_BSNH) for _ in range(3))
+    want = windowed.attend(q, k, v, PROOF, "faces")
+    got = _computed(q, k, v, view_of(PROOF, "faces", None, whole(PROOF)))
+    if not (got - want).abs().max() < PROOF_TOLERANCE * want.abs().max():
+        _failed[kind] = f"torch {torch.__version__} computes it wrong on {kind[0]}"
+        raise Unusable(_failed[kind])
+    _proved.add(kind)
 
 
 def unavailable(device: torch.device | str) -> str | None:
