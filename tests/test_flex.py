@@ -47,7 +47,10 @@ def compiled():
 
 @pytest.fixture
 def never_falls_back(monkeypatch):
-    monkeypatch.setattr(flex, "windowed", None)
+    def refuse(reason):
+        raise AssertionError(reason)
+
+    monkeypatch.setattr(flex, "warn_once", refuse)
 
 
 def views(layout, reach, aligned, depth, chunk_tok):
