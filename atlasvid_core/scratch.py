@@ -1,4 +1,4 @@
-"""Tensors parked on disk: written and read at offsets, gone with the process that made them.
+"""Tensors parked on disk: written and read at offsets.
 
 Plain reads and writes rather than a memory map, so that what is parked leaves the process's memory
 and stays with the system, which drops it when others need the room.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import shutil
 import tempfile
+import zlib
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,17 +20,28 @@ Parked = TypeVar("Parked", bound="Scratch")
 
 
 class Scratch:
-    """A nameless file in `folder`; ValueError where `size_bytes` don't fit on its disk."""
+    """A file in `folder`; ValueError where `size_bytes` don't fit on its disk.
 
-    def __init__(self, folder: Path | str, size_bytes: int) -> None:
+    Without a name it is gone with the process that made it. With one it stays, and what was
+    written to it can be told from other bytes by its `sums`.
+    """
+
+    def __init__(self, folder: Path | str, size_bytes: int, name: str | None = None) -> None:
+        self._sums: dict[int, tuple[int, int]] = {}  # offset -> bytes, checksum
+        path = None if name is None else Path(folder, name)
+        there = path.stat().st_size if path is not None and path.exists() else 0
         free = shutil.disk_usage(folder).free
-        if size_bytes > free:
+        if size_bytes > free + there:
             raise ValueError(
                 f"The decode parks {size_bytes / 1e9:.1f} GB in {folder}, where "
                 f"{free / 1e9:.1f} GB are free. Make room there, or give it more memory: a larger "
                 "tile needs no scratch file where the whole frame's past fits."
             )
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+        if path is None:
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+        else:
+            path.touch()
+            self._file = path.open("r+b")
 
     def __enter__(self: Parked) -> Parked:
         return self
@@ -39,11 +51,27 @@ class Scratch:
 
     def write(self, offset: int, values: Tensor) -> None:
         """`offset` in bytes."""
+        data = values.cpu().contiguous().view(torch.uint8).numpy().data
         self._file.seek(offset)
-        self._file.write(values.cpu().contiguous().view(torch.uint8).numpy().data)
+        self._file.write(data)
+        self._sums[offset] = (data.nbytes, zlib.crc32(data))
 
     def read(self, offset: int, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         data = bytearray(math.prod(shape) * dtype.itemsize)
         self._file.seek(offset)
         self._file.readinto(data)
         return torch.frombuffer(data, dtype=dtype).view(shape)
+
+    def sums(self) -> Tensor:
+        """-> [writes, 3]: offset, bytes and checksum of all that was written; it is in the file."""
+        self._file.flush()
+        rows = [(offset, *rest) for offset, rest in self._sums.items()]
+        return torch.tensor(rows, dtype=torch.int64).reshape(-1, 3)
+
+    def check(self, sums: Tensor) -> None:
+        """ValueError unless the file holds what these `sums` tell of."""
+        for offset, size, told in sums.tolist():
+            self._file.seek(offset)
+            if zlib.crc32(self._file.read(size)) != told:
+                raise ValueError(f"{size} bytes at {offset} are not those that were written")
+            self._sums[offset] = (size, told)

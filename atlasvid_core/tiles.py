@@ -151,7 +151,7 @@ class TileWork:
     def __init__(
         self, layers: Sequence[nn.Module], own: tuple[Span, Span], size: tuple[int, int]
     ) -> None:
-        self._layers, self._past = layers, Past()
+        self._layers, self.past = layers, Past()
         known = describe(layers)
         axes = [inputs(known, span, rows) for span, rows in zip(own, size, strict=True)]
         self.slices = tuple(slice(*axis[0]) for axis in axes)  # of the first input
@@ -169,7 +169,7 @@ class TileWork:
         """`x_TCHW`: the first input, cut; chunks come in order."""
         x_TCHW = x_TCHW.contiguous()  # the same bits in either order of work
         for layer, (rows, columns) in zip(self._layers, self._kept, strict=True):
-            x_TCHW = apply(layer, x_TCHW, self._past, first)[..., rows, columns]
+            x_TCHW = apply(layer, x_TCHW, self.past, first)[..., rows, columns]
         return x_TCHW
 
 

@@ -12,9 +12,10 @@ from functools import lru_cache
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from .decode import frames_px
+
 from .tiles import STRIDE_PX, TilePlan, plan_tiles
 from .units import Grid
+from .walk import frames_px
 from .wan.vae import WanVAE
 
 VAE_DIM = 96  # of wan_2.1_vae.safetensors

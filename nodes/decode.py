@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
-from ..atlasvid_core.decode import decode_blocks, frames_px, parts
+from ..atlasvid_core.decode import decode_blocks
 from ..atlasvid_core.tiles import STRIDE_PX
+from ..atlasvid_core.walk import frames_px, parts
 from . import host, refuse
 from .host_progress import phase
 from .sockets import CATEGORY, search

@@ -26,10 +26,11 @@ from comfy.patcher_extension import WrappersMP
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from ..atlasvid_core.decode import decode_frames, parts
+from ..atlasvid_core.decode import decode_frames
 from ..atlasvid_core.encode import encode_frames
 from ..atlasvid_core.tiles import STRIDE_PX, TilePlan, plan_tiles
 from ..atlasvid_core.units import LATENT_CHANNELS, Grid
+from ..atlasvid_core.walk import parts
 from . import loras, refuse
 from .detail import KEY, ON_PART, Detail
 from .host_progress import each_block, phase, sampling

@@ -1,0 +1,162 @@
+"""A decode parked on disk goes on from any place to the same bits, and tells useless work apart."""
+
+import logging
+import shutil
+
+import pytest
+import torch
+
+from atlasvid_core import parked
+from atlasvid_core.decode import decode_pixels
+from atlasvid_core.parked import FEATURES, PIXELS, STATE, Place, needed_bytes, parked_frames
+from atlasvid_core.tiles import TilePlan
+from atlasvid_core.walk import parts
+
+from .vae_models import random_vae
+
+SIZE, T_LAT, BITS = (3, 2), 2, 10
+PLANS = {order: TilePlan(SIZE, (2, 2), order, 0) for order in ("frames", "tiles")}
+
+
+@pytest.fixture
+def vae():
+    return random_vae()
+
+
+def latent_of(t_lat):
+    return torch.randn(16, t_lat, *SIZE, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def latent():
+    return latent_of(T_LAT)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.setattr(parked, "SHARE", 0)
+    return Place(tmp_path / "job", "a name", every_s=0)
+
+
+def whole(vae, latent, plan, folder):
+    return torch.cat(list(decode_pixels(vae, latent, plan, folder, BITS)))
+
+
+def die_after(number, *args):
+    """Stop where on_part is told of so many parts; what the process held is gone."""
+
+    class Killed(BaseException):
+        pass
+
+    def on_part(done, total):
+        if done == number:
+            raise Killed
+
+    with pytest.raises(Killed):
+        list(parked_frames(*args, on_part))
+
+
+@pytest.mark.parametrize("order", PLANS)
+def test_it_goes_on_from_any_place_to_the_same_bits(vae, order, place, tmp_path, caplog):
+    plan, latent = PLANS[order], latent_of(3)
+    total, seen = parts(plan, 3), []
+
+    def leave_a_copy(done, total):  # what a process that is killed here would leave
+        shutil.copytree(place.folder, tmp_path / str(done))
+
+    want = torch.cat(list(parked_frames(vae, latent, plan, place, BITS, leave_a_copy)))
+    assert torch.equal(want, whole(vae, latent, plan, tmp_path))
+    for number in range(1, total + 1):
+        caplog.clear()
+        left, seen = Place(tmp_path / str(number), place.job), []
+        with caplog.at_level(logging.INFO):
+            frames = parked_frames(vae, latent, plan, left, BITS, lambda d, t: seen.append(d))
+            assert torch.equal(torch.cat(list(frames)), want), number
+        kept = (number - 1) // plan.count * plan.count if order == "frames" else number - 1
+        assert seen[0] == (kept or 1) and seen[-1] == total
+        assert (f"{kept} of {total} parts" in caplog.text) == (kept > 0)
+
+
+def test_states_are_written_in_their_time_only(vae, latent, place, monkeypatch):
+    written, save = [], parked.save_file
+    monkeypatch.setattr(parked, "save_file", lambda *a: written.append(a[2]) or save(*a))
+    slow = Place(place.folder, place.job, every_s=1000)
+    list(parked_frames(vae, latent, PLANS["tiles"], slow, BITS))
+    places = [(int(n["group"]), int(n["frame"])) for n in written]
+    assert places == [(-1, 0), (0, 0), (1, 0), (2, 0)]  # the beginning, then each finished group
+
+
+def damaged(folder):
+    with (folder / PIXELS).open("r+b") as file:
+        file.seek(100)
+        file.write(b"\0\0\0\0" if file.read(4) != b"\0\0\0\0" else b"\1\1\1\1")
+
+
+def cut_short(folder):
+    with (folder / FEATURES).open("r+b") as file:
+        file.truncate(100)
+
+
+def garbage(folder):
+    (folder / STATE).write_bytes(b"no safetensors")
+
+
+def deleted(name):
+    return lambda folder: (folder / name).unlink()
+
+
+@pytest.mark.parametrize(
+    "harm, reason",
+    [
+        (damaged, "not those that were written"),
+        (cut_short, "not those that were written"),
+        (garbage, "of no use"),
+        (deleted(PIXELS), "pixels.raw is missing"),
+        (deleted(FEATURES), "features.raw is missing"),
+        (deleted(STATE), "of no use"),
+    ],
+)
+def test_what_is_not_whole_is_made_anew(vae, latent, place, harm, reason, caplog, tmp_path):
+    plan = PLANS["tiles"]
+    die_after(parts(plan, T_LAT) - 1, vae, latent, plan, place, BITS)
+    harm(place.folder)
+    frames = torch.cat(list(parked_frames(vae, latent, plan, place, BITS)))
+    assert torch.equal(frames, whole(vae, latent, plan, tmp_path))
+    assert reason in caplog.text and "made anew" in caplog.text
+
+
+def test_what_is_anothers_is_made_anew(vae, latent, place, caplog, tmp_path):
+    plan = PLANS["tiles"]
+    die_after(parts(plan, T_LAT) - 1, vae, latent, plan, place, BITS)
+    for other, cut in ((Place(place.folder, "other"), plan), (place, PLANS["frames"])):
+        caplog.clear()
+        frames = torch.cat(list(parked_frames(vae, 0.5 * latent, cut, other, BITS)))
+        assert torch.equal(frames, whole(vae, 0.5 * latent, cut, tmp_path))
+        assert "another job's" in caplog.text
+
+
+def test_the_plan_lies_beside_the_work(vae, latent, place):
+    assert place.plan() is None
+    die_after(2, vae, latent, PLANS["tiles"], place, BITS)
+    assert place.plan() == PLANS["tiles"]
+    place.remove()
+    assert place.plan() is None
+
+
+@pytest.mark.parametrize("order", PLANS)
+def test_the_bytes_on_disk_are_those_foretold(vae, latent, place, order):
+    list(parked_frames(vae, latent, PLANS[order], place, BITS))
+    lie = sum(p.stat().st_size for p in place.folder.iterdir() if p.name != STATE)
+    assert lie == needed_bytes(PLANS[order], latent, vae.decoder.conv1.out_channels, BITS)
+
+
+def test_a_state_that_cannot_be_written_costs_no_video(vae, latent, place, caplog, tmp_path):
+    """Its folder is deleted under the decode: the open files serve on."""
+
+    def delete(done, total):
+        if done == 2:
+            place.remove()
+
+    frames = torch.cat(list(parked_frames(vae, latent, PLANS["tiles"], place, BITS, delete)))
+    assert torch.equal(frames, whole(vae, latent, PLANS["tiles"], tmp_path))
+    assert caplog.text.count("can't be resumed from here") == 1
