@@ -85,16 +85,18 @@ class Stage:
 
 @dataclass(frozen=True)
 class Disk:
-    """Bytes on disk. Steps and the video lie in the output folder, the rest in the temp folder."""
+    """Bytes on disk. The output folder holds steps, video and what a decode to a file parks; the
+    temp folder the guide and what a decode to an IMAGE parks."""
 
     steps: int
     video: int
     guide: int
     scratch: int
+    parked: int
 
     @property
     def output(self) -> int:
-        return self.steps + self.video
+        return self.steps + self.video + self.parked
 
     @property
     def temp(self) -> int:
@@ -230,12 +232,16 @@ def _disk(plan: VideoPlan, job: Job, machine: Machine, latent: int, kept: int) -
     """Of the steps, one lies there while the next is written beside it."""
     pixels = plan.frames_px * plan.height_px * plan.width_px
     tiles = tile_plan(plan, job, machine)
-    parked = 0 if job.images else 3 * (2 if job.bits > 8 else 1)
+    pixel_bytes = 0 if job.images else 3 * (2 if job.bits > 8 else 1)
+    scratch = scratch_bytes(
+        tiles, plan.target_lat, pixel_bytes, machine.value_bytes, job.vae_dim
+    )
     return Disk(
         steps=2 * latent if job.keep_steps else 0,
         video=int(pixels * PIXEL_BITS[job.codec] / 8),
         guide=kept if job.guide_on_disk else 0,
-        scratch=scratch_bytes(tiles, plan.target_lat, parked, machine.value_bytes, job.vae_dim),
+        scratch=scratch if job.images else 0,
+        parked=0 if job.images else scratch,
     )
 
 

@@ -1,10 +1,10 @@
 """A decode that goes on after its process was killed: pixels and a place to go on from, on disk.
 
-The folder of a job holds `pixels.raw` (finished pixels), `features.raw` (plans that go tile by tile)
-and `state.safetensors`: where the decode was, what its causal convolutions remember there, the plan
-and the checksums of what was written by then. The state is written beside and renamed, as often as
-keeps it to a twentieth of the time; what came after it is done again, to the same bits. A folder of
-another job, or one that does not hold what its state tells of, is made anew.
+The folder of a job holds `pixels.raw` (finished pixels), `features.raw` (of plans that go tile by
+tile) and `state.safetensors`: where the decode was, what its causal convolutions remember there,
+the plan and the checksums of what was written by then. The state is written beside and renamed, as
+often as keeps it to a twentieth of the time; what came after it is done again, to the same bits. A
+folder of another job, or one that does not hold what its state tells of, is made anew.
 
 Frames leave only when all are decoded. The decoder's memory and that of a video encoder are then
 never needed at once, and an encoder, which can't go on, starts from frame 0 at the cost of reading.
@@ -20,7 +20,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -32,7 +31,7 @@ from .tiles import TilePlan
 from .walk import BEGIN, OnPart, Stop, frames_px, parts, parts_before, walk
 
 STATE, PIXELS, FEATURES = "state.safetensors", "pixels.raw", "features.raw"
-EVERY_S, SHARE = 5.0, 20  # a state this often at most, and one part in SHARE of the time at most
+EVERY_S, SHARE = 1.0, 20  # a state this often at most, and one part in SHARE of the time at most
 USELESS = (OSError, ValueError, KeyError, TypeError, SafetensorError)
 
 

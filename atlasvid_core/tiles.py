@@ -85,6 +85,10 @@ class TilePlan:
     def count(self) -> int:
         return len(list(self.tiles()))
 
+    def __str__(self) -> str:
+        high, wide = (STRIDE_PX * side for side in self.tile_lat)
+        return f"{self.count} tiles of {wide} x {high} px, {self.order} outermost"
+
 
 def spans(size: int, side: int) -> list[Span]:
     return [Span(start, min(start + side, size)) for start in range(0, size, side)]
@@ -205,6 +209,15 @@ def plan_tiles(
                 )
     limit = max(budget_bytes, min(entry[0] for entry in plans))
     return min((entry for entry in plans if entry[0] <= limit), key=lambda entry: entry[1:3])[3]
+
+
+def smaller(vae: nn.Module, plan: TilePlan, element_bytes: int = 4) -> TilePlan | None:
+    """The quickest plan that needs half as much, or of less those that need least; None: no less.
+
+    Another plan's pixels are the same to float rounding.
+    """
+    less = plan_tiles(vae, plan.frame_lat, plan.peak_bytes // 2, element_bytes)
+    return less if less.peak_bytes < plan.peak_bytes else None
 
 
 class _Cut(NamedTuple):

@@ -12,7 +12,6 @@ from functools import lru_cache
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-
 from .tiles import STRIDE_PX, TilePlan, plan_tiles
 from .units import Grid
 from .walk import frames_px
@@ -54,15 +53,12 @@ def decode_plan(
 def scratch_bytes(
     plan: TilePlan, lat: Grid, pixel_bytes: int, value_bytes: int, dim: int = VAE_DIM
 ) -> int:
-    """Disk that a decode parks its work on; none where tiles go frame by frame.
-
-    The middle block's output of every latent frame, and the finished pixels, `pixel_bytes` each
-    (0: they go straight to memory).
+    """Disk that a decode parks its work on: the finished pixels, `pixel_bytes` each (0: they go
+    straight to memory), and tile by tile the middle block's output of every latent frame.
     """
-    if plan.order == "frames":
-        return 0
+    features = lat.count * middle_width(dim) * value_bytes if plan.order == "tiles" else 0
     pixels = frames_px(lat.t) * lat.h * lat.w * STRIDE_PX**2 * pixel_bytes
-    return lat.count * middle_width(dim) * value_bytes + pixels
+    return features + pixels
 
 
 def middle_width(dim: int = VAE_DIM) -> int:

@@ -6,10 +6,12 @@ import torch
 from comfy_api.latest import io
 
 from ..atlasvid_core.decode import decode_blocks
-from ..atlasvid_core.tiles import STRIDE_PX
+from ..atlasvid_core.tiles import STRIDE_PX, TilePlan
 from ..atlasvid_core.walk import frames_px, parts
-from . import host, refuse
+from . import host, host_vae, refuse
+from .decoding import REMEDY, ever_smaller
 from .host_progress import phase
+from .ladder import climb_down
 from .sockets import CATEGORY, search
 from .timing import timed
 
@@ -47,10 +49,14 @@ class TiledVAEDecode(io.ComfyNode):
         refuse.check_tile(tile, NODE)
         t, h, w = refuse.check_latent(samples["samples"], "The latent to decode")
         shape = (frames_px(t), STRIDE_PX * h, STRIDE_PX * w, 3)
-        refuse.check_image_room(shape, host.free_image_bytes(vae), NODE)
-        module, latent, plan = host.load_vae(vae, samples["samples"], NODE, tile)
-        images = host.empty_image(vae, shape)
-        progress = phase("Decoding", parts(plan, t))
-        for block in decode_blocks(module, latent[0], plan, host.temporary_folder(), progress):
-            images[block.place] = host.to_image(vae, block.pixels_T3HW)
+        refuse.check_image_room(shape, host_vae.free_image_bytes(vae), NODE)
+        module, latent, plan = host_vae.load_vae(vae, samples["samples"], NODE, tile)
+        images = host_vae.empty_image(vae, shape)
+
+        def work(plan: TilePlan) -> None:
+            progress, folder = phase("Decoding", parts(plan, t)), host.temporary_folder()
+            for block in decode_blocks(module, latent[0], plan, folder, progress):
+                images[block.place] = host_vae.to_image(vae, block.pixels_T3HW)
+
+        climb_down(ever_smaller(module, plan), work, NODE, REMEDY)
         return io.NodeOutput(images)

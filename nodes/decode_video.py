@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import torch
 from comfy_api.latest import io
-from torch import Tensor
 
-from ..atlasvid_core.decode import decode_pixels, frames_px, parts
 from ..atlasvid_core.video_file import CODECS, VideoFormat, write_video
 from . import host, host_page, refuse
 from .decode import TILE
+from .decoding import begin, disk_errors
 from .fingerprint import fingerprint
 from .finished_video import FinishedVideo
-from .host_progress import phase
 from .kept_steps import deliver
 from .sockets import CATEGORY, search
 from .timing import timed
@@ -33,9 +30,10 @@ class TiledVAEDecodeToVideo(io.ComfyNode):
             display_name=NODE,
             category=CATEGORY,
             **search("vae decode video", "h264", "h265", "av1", "prores", "ffv1"),
-            description="Decodes a video exactly, one latent frame and one tile at a time, and "
-            "encodes its frames as they come: memory does not grow with its length. SaveVideo "
-            "(format and codec auto) stores the result without decoding it again.",
+            description="Decodes a video exactly, one latent frame and one tile at a time, into "
+            "a scratch file and from there into the video: memory does not grow with its length, "
+            "and a job that was killed goes on. SaveVideo (format and codec auto) stores the "
+            "result without decoding it again.",
             inputs=[
                 io.Vae.Input("vae", tooltip="The Wan2.1 VAE."),
                 io.Latent.Input("samples", tooltip="From DetailJointSampler."),
@@ -58,6 +56,12 @@ class TiledVAEDecodeToVideo(io.ComfyNode):
                     "prores and ffv1 do not use it.",
                 ),
                 TILE,
+                io.Boolean.Input(
+                    "keep_decoded", default=True, optional=True,
+                    tooltip="Keeps what is decoded in ComfyUI's output folder (atlasvid/decode) "
+                    "until the video is made, so that the same job, queued again after a crash, "
+                    "goes on from there.",
+                ),
             ],
             outputs=[io.Video.Output("video", display_name="video", tooltip="For SaveVideo.")],
         )  # fmt: skip
@@ -65,16 +69,15 @@ class TiledVAEDecodeToVideo(io.ComfyNode):
     @classmethod
     @timed
     @torch.no_grad()
-    def execute(cls, vae, samples, fps, codec, bits, crf, tile) -> io.NodeOutput:
+    def execute(cls, vae, samples, fps, codec, bits, crf, tile, keep_decoded=True) -> io.NodeOutput:
         form = VideoFormat(codec, int(bits), fps, crf)
         refuse.check_tile(tile, NODE)
-        t = refuse.check_latent(samples["samples"], "The latent to decode").t
-        module, latent, plan = host.load_vae(vae, samples["samples"], NODE, tile)
-        folder = host.temporary_folder()
-        progress = phase("Decoding", parts(plan, t) + frames_px(t))
-        chunks = decode_pixels(module, latent[0], plan, folder, form.bits, progress)
-        path = folder / f"atlasvid_{uuid.uuid4().hex[:12]}{form.suffix}"
-        write_video(path, _each_frame(chunks, progress), form)
+        refuse.check_latent(samples["samples"], "The latent to decode")
+        decoding = begin(vae, samples["samples"], form.bits, tile, keep_decoded, NODE)
+        path = host.temporary_folder() / f"atlasvid_{uuid.uuid4().hex[:12]}{form.suffix}"
+        with disk_errors(NODE, path.parent):
+            write_video(path, decoding.frames(), form)
+        decoding.finished()
         on_saved = partial(_delivered, fingerprint(samples["samples"]))
         return io.NodeOutput(FinishedVideo(str(path), codec, on_saved))
 
@@ -84,10 +87,3 @@ def _delivered(latent: str, path: Path) -> None:
     place = host_page.view_of(path)
     if place is None or place["type"] == "output":
         deliver(host.steps_folder(), latent)
-
-
-def _each_frame(chunks: Iterator[Tensor], on_frame: Callable[..., None]) -> Iterator[Tensor]:
-    for chunk in chunks:
-        for frame_HW3 in chunk:
-            on_frame()
-            yield frame_HW3[None]

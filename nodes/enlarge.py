@@ -13,7 +13,7 @@ from torch import Tensor
 from ..atlasvid_core.enlarge import enlarged_frames, times
 from ..atlasvid_core.plan import VideoPlan
 from ..atlasvid_core.units import tok_from_lat
-from . import host, refuse
+from . import host_vae, refuse
 from .ladder import climb_down
 
 TILES_PX = (0, 512, 256, 128, 64)  # 0: chosen from free memory
@@ -48,11 +48,11 @@ def enlarged(proxy: dict | None, plan: VideoPlan, vae, node: str) -> Tensor:
         return enlarge(proxy, plan)
 
     def decode(tile_px: int) -> Tensor:
-        return host.decode(vae, proxy["samples"], node, tile_px)
+        return host_vae.decode(vae, proxy["samples"], node, tile_px)
 
     def encode(tile_px: int) -> Tensor:
         large = enlarged_frames(frames, plan, proxy.get(TIME_SCALE))
-        return host.encode(vae, large, plan.target_lat, node, tile_px)
+        return host_vae.encode(vae, large, plan.target_lat, node, tile_px)
 
     frames = climb_down(TILES_PX, decode, f"{node}, decoding the proxy", REMEDY, _told)
     return climb_down(TILES_PX, encode, f"{node}, encoding the enlarged proxy", REMEDY, _told)

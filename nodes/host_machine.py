@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from ..atlasvid_core.calibration import Calibration, calibrate
 from ..atlasvid_core.estimate import Machine
 from ..atlasvid_core.record import device_name
-from . import host
+from . import host, host_vae
 
 WAN_PARAMETERS = 1_400_000_000
 SUPPORTED = [torch.float16, torch.bfloat16, torch.float32]
@@ -41,7 +41,7 @@ def machine() -> Machine:
         output_free_bytes=_free_bytes(folder_paths.get_output_directory()),
         temp_free_bytes=_free_bytes(folder_paths.get_temp_directory()),
         detail_budget_bytes=host.auto_budget_bytes(),
-        decode_budget_bytes=host.decode_budget_bytes(device, total),
+        decode_budget_bytes=host_vae.decode_budget_bytes(device, total),
         value_bytes=dtype.itemsize,
         calibration=CALIBRATION.found(),
     )

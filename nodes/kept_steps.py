@@ -136,7 +136,7 @@ def deliver(folder: Path, latent: str) -> None:
             (mark.parent / DELIVERED).touch()
 
 
-def prune(folder: Path, but: str, now: float | None = None) -> None:
+def prune(folder: Path, but: str, now: float | None = None, days: float = KEEP_DAYS) -> None:
     """Let go of old jobs, and of more, the oldest first, while all take over KEEP_BYTES.
 
     Those whose video was saved are old after KEEP_DELIVERED_DAYS, and go before the others.
@@ -146,8 +146,8 @@ def prune(folder: Path, but: str, now: float | None = None) -> None:
     aged = sorted((not (p / DELIVERED).exists(), *_age_and_size(p), p) for p in jobs)
     total = sum(size for _, _, size, _ in aged)
     for wanted, touched, size, place in aged:
-        days = KEEP_DAYS if wanted else KEEP_DELIVERED_DAYS
-        if now - touched > days * 86400 or total > KEEP_BYTES:
+        most = days if wanted else KEEP_DELIVERED_DAYS
+        if now - touched > most * 86400 or total > KEEP_BYTES:
             shutil.rmtree(place, ignore_errors=True)
             total -= size
 

@@ -222,4 +222,6 @@ def test_scratch_is_what_a_decode_by_tiles_parks():
     assert by_tiles.order == "tiles"
     pixels = 161 * 2160 * 3840 * 3
     assert scratch_bytes(by_tiles, lat, 3, 2) == pixels + lat.count * 384 * 2
-    assert scratch_bytes(replace(by_tiles, order="frames"), lat, 3, 2) == 0
+    by_frames = replace(by_tiles, order="frames")
+    assert scratch_bytes(by_frames, lat, 3, 2) == pixels
+    assert scratch_bytes(by_frames, lat, 0, 2) == 0

@@ -70,10 +70,12 @@ def test_it_goes_on_from_any_place_to_the_same_bits(vae, order, place, tmp_path,
         caplog.clear()
         left, seen = Place(tmp_path / str(number), place.job), []
         with caplog.at_level(logging.INFO):
-            frames = parked_frames(vae, latent, plan, left, BITS, lambda d, t: seen.append(d))
+            frames = parked_frames(
+                vae, latent, plan, left, BITS, lambda *part, seen=seen: seen.append(part)
+            )
             assert torch.equal(torch.cat(list(frames)), want), number
         kept = (number - 1) // plan.count * plan.count if order == "frames" else number - 1
-        assert seen[0] == (kept or 1) and seen[-1] == total
+        assert seen[0][0] == (kept or 1) and seen[-1] == (total, total)
         assert (f"{kept} of {total} parts" in caplog.text) == (kept > 0)
 
 

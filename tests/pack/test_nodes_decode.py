@@ -61,7 +61,7 @@ def coded_frames(video, form):
 
 def test_tile_by_tile_gives_the_same_video(to_video, monkeypatch):
     """Too little memory for the past of a whole frame."""
-    from atlasvid_pack.nodes import host as adapter
+    from atlasvid_pack.nodes import host_vae as adapter
 
     samples = torch.randn(1, 16, 2, 20, 24)
     one = coded_frames(to_video(samples), "rgb24")
@@ -100,10 +100,11 @@ def test_save_video_keeps_the_coded_frames(to_video, tmp_path, monkeypatch, code
 
 
 def test_a_cancel_leaves_no_file(to_video, monkeypatch):
-    from atlasvid_pack.nodes import host as adapter
+    from atlasvid_pack.nodes import host
+    from atlasvid_pack.nodes import host_vae as adapter
     from comfy.model_management import InterruptProcessingException as Cancelled
 
-    before = set(adapter.temporary_folder().iterdir())
+    before = set(host.temporary_folder().iterdir())
     for at in (1, 4, 6):
         calls = []
 
@@ -117,11 +118,11 @@ def test_a_cancel_leaves_no_file(to_video, monkeypatch):
         with pytest.raises(Cancelled):
             to_video(torch.randn(1, 16, 2, 4, 4), codec="h264")
         assert len(calls) == at
-    assert set(adapter.temporary_folder().iterdir()) == before
+    assert set(host.temporary_folder().iterdir()) == before
 
 
 def test_refused(nodes, vae, to_video, monkeypatch):
-    from atlasvid_pack.nodes import host as adapter
+    from atlasvid_pack.nodes import host_vae as adapter
 
     samples = {"samples": torch.zeros(1, 16, 1, 4, 4)}
     other = SimpleNamespace(

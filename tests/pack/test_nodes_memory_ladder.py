@@ -88,7 +88,7 @@ def test_a_guide_is_read_in_smaller_pieces(nodes, wan, plan, monkeypatch, caplog
 
 
 def test_a_proxy_is_enlarged_in_smaller_tiles(nodes, tiny_vae, monkeypatch, caplog):
-    from atlasvid_pack.nodes import host as adapter
+    from atlasvid_pack.nodes import host_vae as adapter
     from atlasvid_pack.nodes.enlarge import enlarged
 
     plan = nodes.Plan(**(SIZES | {"width": 128, "height": 128, "frames": 9, "proxy_height": 64}))

@@ -19,7 +19,9 @@ INPUTS = {
         "keep_steps",
     ],
     "AtlasVidTiledVAEDecode": ["vae", "samples", "tile"],
-    "AtlasVidTiledVAEDecodeToVideo": ["vae", "samples", "fps", "codec", "bits", "crf", "tile"],
+    "AtlasVidTiledVAEDecodeToVideo": [
+        "vae", "samples", "fps", "codec", "bits", "crf", "tile", "keep_decoded"
+    ],
     "AtlasVidCompare": ["proxy", "detail", "match", "max_side"],
     "AtlasVidTinyPrompt": ["text", "view"],
     "AtlasVidCachedTextEncode": ["clip", "text"],
