@@ -233,9 +233,7 @@ def _disk(plan: VideoPlan, job: Job, machine: Machine, latent: int, kept: int) -
     pixels = plan.frames_px * plan.height_px * plan.width_px
     tiles = tile_plan(plan, job, machine)
     pixel_bytes = 0 if job.images else 3 * (2 if job.bits > 8 else 1)
-    scratch = scratch_bytes(
-        tiles, plan.target_lat, pixel_bytes, machine.value_bytes, job.vae_dim
-    )
+    scratch = scratch_bytes(tiles, plan.target_lat, pixel_bytes, machine.value_bytes, job.vae_dim)
     return Disk(
         steps=2 * latent if job.keep_steps else 0,
         video=int(pixels * PIXEL_BITS[job.codec] / 8),

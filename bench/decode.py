@@ -28,6 +28,7 @@ from atlasvid_core.video_file import VideoFormat, write_video
 from atlasvid_core.walk import frames_px
 from atlasvid_core.wan.vae import WanVAE
 
+from .kept_rows import rows_kept
 from .rss import peak_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,21 +38,30 @@ SIZE_PX, FRAMES = (512, 512), 33  # (height, width)
 FILE_SIZE_PX, FILE_FRAMES = (1088, 1920), (33, 81, 161)
 TILE_PX, OVERLAP_PX, TILE_FRAMES, OVERLAP_FRAMES = 256, 64, 16, 4
 METHODS = ("stock", "stock_tiled", "ours", "ours_tiled")
-EXACT_LAT, EXACT_TILES = (3, 16, 21), ((16, 21), (8, 8), (5, 21), (9, 10))
+EXACT_LAT, EXACT_TILES = (3, 11, 14), ((11, 14), (8, 8), (5, 14), (6, 7))
 MIB = 2**20
 
 
 def rows(quick: bool = False) -> list[dict]:
     size, frames = ((128, 128), 17) if quick else (SIZE_PX, FRAMES)
     file_size, lengths = ((256, 256), (9, 17)) if quick else (FILE_SIZE_PX, FILE_FRAMES)
-    out = [*exact_rows()]
-    with tempfile.TemporaryDirectory() as folder:
-        _latents(size, frames, Path(folder))
+    out = []
+    with rows_kept("decode", quick) as (folder, kept):
+        _latents(size, frames, folder)
         for method in METHODS:
-            row = {**_child(method, size, frames, folder), "kind": "image"}
-            out.append(row | _compare(Path(folder), method, size[1]))
+
+            def image(method: str = method) -> list[dict]:
+                row = {**_child(method, size, frames, folder), "kind": "image"}
+                return [row | _compare(folder, method, size[1])]
+
+            out += kept(method, image)
+        out += kept("exact", exact_rows)
         for length in lengths:
-            out.append({**_child("ours_to_file", file_size, length, folder), "kind": "file"})
+
+            def file(length: int = length) -> list[dict]:
+                return [{**_child("ours_to_file", file_size, length, folder), "kind": "file"}]
+
+            out += kept(f"file_{length}", file)
     return out
 
 
@@ -88,8 +98,8 @@ def host_vae(state: dict):
     return comfy.sd.VAE(sd=state)
 
 
-def _child(method: str, size: tuple[int, int], frames: int, folder: str) -> dict:
-    asked = [method, f"{size[0]}x{size[1]}", str(frames), folder]
+def _child(method: str, size: tuple[int, int], frames: int, folder: Path) -> dict:
+    asked = [method, f"{size[0]}x{size[1]}", str(frames), str(folder)]
     environment = os.environ | {"COMFYUI_PATH": str(Path(os.environ["COMFYUI_PATH"]).resolve())}
     done = subprocess.run(
         [sys.executable, "-m", "bench.decode", *asked],

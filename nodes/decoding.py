@@ -44,7 +44,8 @@ class Decoding:
 
     def frames(self) -> Iterator[Tensor]:
         """[1, H, W, 3] in order. Each lack of memory begins anew, but gives no frame twice."""
-        given, tried = 0, []
+        given = 0
+        tried: list[str] = []
         for plan in ever_smaller(self.module, self.plan):
             if tried:
                 logging.warning("AtlasVid: out of memory with %s; trying %s", tried[-1], plan)

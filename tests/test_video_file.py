@@ -37,10 +37,13 @@ def test_read_back_as_asked(codec, bits, tmp_path):
         assert stream.codec_context.codec.canonical_name == READ_AS[codec]
         assert (stream.width, stream.height, stream.pix_fmt) == (104, 72, form.pixels)
         assert abs(stream.average_rate - Fraction(24000, 1001)) < Fraction(1, 1000)
+        told, told_frames = stream.codec_context, stream.frames
         frames = list(file.decode(video=0))
     rgb = codec == "ffv1"
-    assert len(frames) == 7
-    for frame in frames:
+    assert len(frames) == 7 and told_frames == 7
+    steps = {b.time - a.time for a, b in zip(frames, frames[1:])}
+    assert all(abs(step - 1001 / 24000) < 1e-4 for step in steps)
+    for frame in [told, *frames]:
         tags = (frame.colorspace, frame.color_range, frame.color_primaries, frame.color_trc)
         assert tuple(map(int, tags)) == ((0, 2) if rgb else (1, 1)) + (1, 1)
     seen = torch.stack(
@@ -48,6 +51,14 @@ def test_read_back_as_asked(codec, bits, tmp_path):
     )
     error = (seen / 65535 - given.to(torch.int32) / (2**bits - 1)).abs()
     assert error.mean() < 0.02
+
+
+@pytest.mark.parametrize("fps", [1, 12.5, 16, 24, 29.97, 30, 59.94, 240])
+def test_the_rate_is_the_one_asked_for(fps, tmp_path):
+    write_video(tmp_path / "v.mp4", [ramps(3, 8)], VideoFormat(fps=fps))
+    with av.open(str(tmp_path / "v.mp4")) as file:
+        assert float(file.streams.video[0].average_rate) == pytest.approx(fps, rel=1e-5)
+        assert len(list(file.decode(video=0))) == 3
 
 
 @pytest.mark.parametrize("bits", [8, 10])
