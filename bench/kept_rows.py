@@ -1,4 +1,4 @@
-"""Rows of a bench that takes long, kept while it runs: one that was cut off goes on where it was."""
+"""Rows of a bench that takes long, kept while it runs: one that was cut off goes on from them."""
 
 from __future__ import annotations
 

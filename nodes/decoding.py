@@ -101,9 +101,7 @@ def begin(vae, samples: Tensor, bits: int, tile: int, keep: bool, node: str) -> 
     module, latent, plan = host_vae.load_vae(vae, samples, node, tile)
     place = None
     if keep:
-        job = fingerprint(
-            versions(vae.patcher), vae_fingerprint(vae), samples, bits, tile
-        )
+        job = fingerprint(versions(vae.patcher), vae_fingerprint(vae), samples, bits, tile)
         place = Place(host_vae.decode_folder() / job, job)
         prune(host_vae.decode_folder(), but=job, days=KEEP_DAYS)
         kept = place.plan()  # free memory, and with it the plan, may be another now
