@@ -53,12 +53,16 @@ def decode_plan(
 def scratch_bytes(
     plan: TilePlan, lat: Grid, pixel_bytes: int, value_bytes: int, dim: int = VAE_DIM
 ) -> int:
-    """Disk that a decode parks its work on: the finished pixels, `pixel_bytes` each (0: they go
-    straight to memory), and tile by tile the middle block's output of every latent frame.
+    """Disk that a decode parks its work on. None where tiles go frame by frame: that one parks
+    pixels to be able to go on, but does without where the disk has no room for them.
+
+    The middle block's output of every latent frame, and the finished pixels, `pixel_bytes` each
+    (0: they go straight to memory).
     """
-    features = lat.count * middle_width(dim) * value_bytes if plan.order == "tiles" else 0
+    if plan.order == "frames":
+        return 0
     pixels = frames_px(lat.t) * lat.h * lat.w * STRIDE_PX**2 * pixel_bytes
-    return features + pixels
+    return lat.count * middle_width(dim) * value_bytes + pixels
 
 
 def middle_width(dim: int = VAE_DIM) -> int:
