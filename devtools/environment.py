@@ -18,7 +18,7 @@ TORCH = ("torch>=2.7", "torchvision>=0.22")
 TOOLS = (
     "pytest>=8", "ruff", "mypy", "playwright",
     "matplotlib", "psutil", "tomli; python_version < '3.11'",  # the benches
-    "accelerate", "peft>=0.15", "tensorboard",  # the trainer
+    "accelerate", "peft>=0.18", "tensorboard",  # the trainer
 )  # fmt: skip
 # A host of the 0.3 line runs without these; torchaudio only serves its audio nodes.
 OPTIONAL_FOR_HOST = ("torchaudio", "comfyui-workflow-templates", "comfyui-embedded-docs")

@@ -92,6 +92,7 @@ class KeptCalibration:
         if self._thread is None and idle():
             self._thread = threading.Thread(target=self._measure, daemon=True)
             self._thread.start()
+            return True  # even if it is over by now
         return self._thread is None or self._thread.is_alive()
 
     def _measure(self) -> None:
