@@ -52,8 +52,9 @@ def demo(page):
 
 
 def run(page) -> None:
-    """Press the page's own button."""
-    page.get_by_test_id("queue-button").locator("button").first.click()
+    """Press the page's own button: below that name in older pages, of that name in newer ones."""
+    name = "[data-testid=queue-button]"
+    page.locator(f"{name} button, button{name}").first.click()
 
 
 def wait_for(page, what: str, wanted, patience_s: float = 60):
