@@ -73,7 +73,10 @@ def header(kind: str, name: str) -> Mapping[str, tuple[tuple[int, ...], str]] | 
 
 
 class KeptCalibration:
-    """How fast this machine is: measured once, in the background, and kept in a file."""
+    """How fast this machine is: measured in the background once a start, the fastest ever kept.
+
+    A measurement beside other work comes out low; the next one on a quiet machine corrects it.
+    """
 
     def __init__(self) -> None:
         self._value: Calibration | None = None
@@ -85,22 +88,20 @@ class KeptCalibration:
         return self._value
 
     def begin(self, idle: Callable[[], bool]) -> bool:
-        """Measure, unless that is done, under way, or a job runs. -> whether it is worth asking
-        again soon."""
-        if self.found() is not None:
-            return False
+        """Measure, unless that was done, is under way, or a job runs. -> whether a better figure
+        may come soon."""
         if self._thread is None and idle():
             self._thread = threading.Thread(target=self._measure, daemon=True)
             self._thread.start()
             return True  # even if it is over by now
-        return self._thread is None or self._thread.is_alive()
+        return self.found() is None if self._thread is None else self._thread.is_alive()
 
     def _measure(self) -> None:
         try:
-            self._value = calibrate(management.get_torch_device())
+            self._value = fastest(calibrate(management.get_torch_device()), self.found())
             self._write(self._value)
         except (RuntimeError, OSError) as error:
-            logging.warning("AtlasVid: no prediction of times, measuring failed: %s", error)
+            logging.warning("AtlasVid: times are not predicted, or not kept: %s", error)
 
     @staticmethod
     def _file() -> Path:
@@ -120,6 +121,16 @@ class KeptCalibration:
         part = file.with_name(file.name + ".part")
         part.write_text(json.dumps({"measured_on": _measured_on(), **asdict(value)}, indent=1))
         os.replace(part, file)
+
+
+def fastest(new: Calibration, old: Calibration | None) -> Calibration:
+    """Of each figure the better one."""
+    if old is None:
+        return new
+    return Calibration(
+        max(new.flops_per_second, old.flops_per_second),
+        max(new.bytes_per_second, old.bytes_per_second),
+    )
 
 
 def _measured_on() -> str:

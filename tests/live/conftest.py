@@ -1,12 +1,20 @@
 """One Chromium for all browser tests, and pages that hear what our files have to complain of."""
 
+import json
+import time
 from types import SimpleNamespace
 
 import pytest
 
 from devtools.browser import browser, chromium, open_page, settle
 
-from .common import listen
+from .common import api_workflow, listen
+
+PLAN = next(
+    node["inputs"]
+    for node in api_workflow("tiny_demo").values()
+    if node["class_type"] == "AtlasVidPlan"
+)
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +29,7 @@ def chrome():
 def canvas(chrome, server):
     """`.page`: the interface; `.problems`: errors in it that are ours."""
     settle(server.base)
+    wait_until_measured(server)
     page = open_page(chrome, server.base_url)
     problems = listen(page)
     yield SimpleNamespace(page=page, problems=problems)
@@ -30,3 +39,12 @@ def canvas(chrome, server):
 def pytest_collection_modifyitems(items):
     """Browser tests come last: Playwright's event loop runs in this thread from then on."""
     items.sort(key=lambda item: "chrome" in getattr(item, "fixturenames", ()))
+
+
+def wait_until_measured(server) -> None:
+    """Until no answer of the route can change any more because the machine is being measured."""
+    body = json.dumps({"inputs": PLAN}).encode()
+    end = time.monotonic() + 60
+    while json.loads(server.client.read("/atlasvid/plan", body))["measuring"]:
+        assert time.monotonic() < end, "the machine is still being measured"
+        time.sleep(0.1)

@@ -9,9 +9,9 @@ from atlasvid_core.calibration import Calibration
 from atlasvid_core.estimate import Job, Machine
 from atlasvid_core.plan_report import plan_of, report
 from atlasvid_core.wan.dit import WanConfig
-from devtools.browser import show_graph
+from devtools.browser import open_page, settle, show_graph
 
-from .common import WORKFLOWS
+from .common import WORKFLOWS, listen
 
 SIZES = ["width", "height", "frames", "proxy_height"]
 SET = """([title, values]) => {
@@ -213,6 +213,35 @@ def test_it_outlives_copies_undo_and_collapse_and_is_not_saved(page, change):
     page.wait_for_selector(".av-panel", state="hidden")
     page.evaluate("() => window.app.graph.nodes.find((n) => n.title === 'Plan').collapse()")
     page.wait_for_selector(".av-panel", state="visible")
+
+
+def test_undo_takes_a_preset_back_in_one_step(page):
+    before = page.evaluate(VALUES, "Plan")
+    page.locator(".av-presets button", has_text="8K").click()
+    page.wait_for_function("document.querySelector('.av-facts').innerText.includes('7680')")
+    page.mouse.click(700, 60)  # the canvas has the keyboard again
+    page.keyboard.press("Control+z")
+    page.wait_for_function("document.querySelector('.av-facts')?.innerText.includes('192 × 192')")
+    assert page.evaluate(VALUES, "Plan") == before
+
+
+def test_the_panel_works_in_nodes_that_are_elements_of_the_page(chrome, server, canvas):
+    settle(server.base, **{"Comfy.VueNodes.Enabled": True})
+    try:
+        page = open_page(chrome, server.base_url)
+        problems = listen(page)
+        show_graph(page, json.loads((WORKFLOWS / "tiny_demo.json").read_text()))
+        page.evaluate(TO_PLAN)
+        panel = page.locator(".lg-node .av-panel")
+        panel.wait_for(state="visible")
+        page.locator(".av-presets button", has_text="2K").click()
+        page.wait_for_function("document.querySelector('.av-facts').innerText.includes('2560')")
+        assert page.evaluate(VALUES, "Plan")["width"] == 2560
+        assert panel.bounding_box()["height"] > 400
+        assert problems == []
+        page.close()
+    finally:
+        settle(server.base)
 
 
 def test_without_its_route_it_says_so_and_the_node_works_on(page, change, canvas):

@@ -97,27 +97,27 @@ def test_a_body_that_is_no_request_is_no_crash(pack, body):
     assert "no request of VideoPlan" in answer(body, machine(), header)["error"]
 
 
-def test_a_machine_is_measured_once_when_idle_and_remembered(pack, monkeypatch, tmp_path):
+def test_a_machine_is_measured_when_idle_and_its_best_is_remembered(pack, monkeypatch, tmp_path):
     import folder_paths
     from atlasvid_pack.atlasvid_core.calibration import Calibration
     from atlasvid_pack.nodes import host_machine
 
     monkeypatch.setattr(folder_paths, "user_directory", str(tmp_path))
-    measured = []
-
-    def calibrate(device):
-        measured.append(device)
-        return Calibration(3.0, 4.0)
-
-    monkeypatch.setattr(host_machine, "calibrate", calibrate)
+    measured = [Calibration(5.0, 3.0), Calibration(3.0, 4.0)]  # popped from the end
+    monkeypatch.setattr(host_machine, "calibrate", lambda device: measured.pop())
     kept = host_machine.KeptCalibration()
-    assert kept.begin(lambda: False) and not measured  # a job runs: ask again
-    assert kept.begin(lambda: True)
-    kept._thread.join(10)
+    assert kept.begin(lambda: False) and len(measured) == 2  # a job runs: ask again
+    for _ in range(2):
+        kept.begin(lambda: True)
+        kept._thread.join(10)
     assert kept.begin(lambda: True) is False
-    assert kept.found() == Calibration(3.0, 4.0)
-    assert host_machine.KeptCalibration().found() == Calibration(3.0, 4.0)  # the next start
-    assert len(measured) == 1
+    assert kept.found() == Calibration(3.0, 4.0) and len(measured) == 1
+    again = host_machine.KeptCalibration()  # the next start
+    assert again.found() == Calibration(3.0, 4.0)
+    assert again.begin(lambda: False) is False  # a figure is there, and no other comes
+    again.begin(lambda: True)
+    again._thread.join(10)
+    assert again.found() == Calibration(5.0, 4.0) == host_machine.KeptCalibration().found()
     monkeypatch.setattr(host_machine, "device_name", lambda: "another machine")
     assert host_machine.KeptCalibration().found() is None
 
