@@ -3,7 +3,9 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { inputsOf, jobOf, widget } from "./plan/graph.js";
+import { LABELS } from "./plan/labels.js";
 import { View } from "./plan/view.js";
+import { inLanguage } from "./words.js";
 
 const NODE = "AtlasVidPlan";
 const WIDGET = "atlasvid_panel";
@@ -18,11 +20,13 @@ class Panel {
   constructor(node) {
     this.node = node;
     this.moved = new Map(); // widget -> what was said of its last rounding
-    this.view = new View({
+    this.say = inLanguage(app, LABELS);
+    const act = {
       inputs: () => inputsOf(node).inputs,
       set: (inputs) => this.set(inputs),
       choose: (model) => this.choose(model),
-    });
+    };
+    this.view = new View(act, this.say);
     this.asks = 0;
     for (const w of node.widgets ?? []) this.follow(w);
   }
@@ -36,13 +40,13 @@ class Panel {
     const before = w.callback;
     w.callback = (given, ...rest) => {
       const result = before?.apply(w, [given, ...rest]);
-      if (SNAPS.includes(w.name)) this.say(w, given);
+      if (SNAPS.includes(w.name)) this.rounded(w, given);
       this.refresh();
       return result;
     };
   }
 
-  say(w, given) {
+  rounded(w, given) {
     if (typeof given === "number" && given !== w.value) this.moved.set(w.name, [given, w.value]);
     else if (this.moved.get(w.name)?.[1] !== w.value) this.moved.delete(w.name);
   }
@@ -94,7 +98,7 @@ class Panel {
       if (!response.ok) throw new Error(`the server answered ${response.status} to ${ROUTE}`);
       answer = await response.json();
     } catch (error) {
-      answer = { error: `${error.message}. The plan itself works; its summary output says the same.` };
+      answer = { error: this.say.noAnswer(error.message) };
     }
     if (body === this.body && this.node.graph) this.take(answer);
   }
@@ -102,8 +106,8 @@ class Panel {
   take(answer) {
     if (answer.error) return this.view.fail(answer.error);
     const moved = [...this.moved].map(([name, [given, used]]) => {
-      const why = name === "frames" ? "Wan takes 4k + 1 frames" : "Wan works in steps of 16 px";
-      return `${name} ${given} → ${used}: ${why}.`;
+      const why = name === "frames" ? this.say.wanFrames : this.say.wanSides;
+      return this.say.moved(name, given, used, why);
     });
     this.view.update({ ...answer, moved }, this.model, this.hidden);
     if (answer.measuring && this.asks < MOST_ASKS) this.later(MEASURED_MS);

@@ -28,11 +28,13 @@ const WORDS = {
   },
 };
 
-/** The words of the page's language; English where there are none. */
-export function wordsOf(app) {
+/** Of `{en, zh}` the page's language; English where there is no other. */
+export function inLanguage(app, words) {
   let locale = "en";
   try {
     locale = app.ui.settings.getSettingValue("Comfy.Locale") || navigator.language || "en";
   } catch { /* a host without that setting */ }
-  return WORDS[String(locale).toLowerCase().split("-")[0]] ?? WORDS.en;
+  return words[String(locale).toLowerCase().split("-")[0]] ?? words.en;
 }
+
+export const wordsOf = (app) => inLanguage(app, WORDS);

@@ -244,6 +244,22 @@ def test_the_panel_works_in_nodes_that_are_elements_of_the_page(chrome, server, 
         settle(server.base)
 
 
+def test_its_words_are_there_in_both_languages(page):
+    """Each key of one language stands in the other, and is a text or a function as there."""
+    kinds = """async () => {
+      const place = [...document.querySelectorAll("link[rel=stylesheet]")]
+        .map((link) => link.href).find((href) => href.endsWith("/plan/panel.css"));
+      const { LABELS } = await import(new URL("./labels.js", place).href);
+      const kinds = (words) => Object.entries(words).flatMap(([key, value]) => {
+        const inner = typeof value === "object" ? kinds(value) : [typeof value];
+        return inner.map((kind) => `${key} ${kind}`);
+      });
+      return [kinds(LABELS.en), kinds(LABELS.zh)];
+    }"""
+    english, chinese = page.evaluate(kinds)
+    assert len(english) > 40 and sorted(english) == sorted(chinese)
+
+
 def test_without_its_route_it_says_so_and_the_node_works_on(page, change, canvas):
     page.route("**/atlasvid/plan", lambda route: route.fulfill(status=404, body="gone"))
     try:

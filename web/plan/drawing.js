@@ -9,7 +9,9 @@ const CLEAR = 24; // lines an axis; more of them fade, so that the cubes stay in
 const FINEST = 160; // more than these would be a grey area
 
 export class Drawing {
-  constructor() {
+  /** `say(cube, own, near, proxy)`: the line below the picture. */
+  constructor(say) {
+    this.say = say;
     this.frame = svg("svg", { class: "av-frame", role: "img", preserveAspectRatio: "xMidYMid meet" });
     this.time = svg("svg", { class: "av-time", role: "img", preserveAspectRatio: "none" });
     this.caption = el("div", { class: "av-caption" });
@@ -96,9 +98,8 @@ export class Drawing {
     const tokens = near.reduce((sum, cube) => sum + this.size(cube), 0);
     const facts = { tokens: this.size(this.chosen), near: tokens, proxy: this.proxies(near) };
     Object.assign(this.caption.dataset, facts, { cube: this.chosen.join() });
-    this.caption.textContent =
-      `Cube ${grid(this.chosen.map((i) => i + 1))}: ${number(facts.tokens)} tokens see ` +
-      `${number(facts.near)} + ${number(facts.proxy)} of the proxy`;
+    this.caption.textContent = this.say(
+      grid(this.chosen.map((i) => i + 1)), number(facts.tokens), number(facts.near), number(facts.proxy));
   }
 
   drawFrame(near) {

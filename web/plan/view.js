@@ -5,22 +5,15 @@ import { Drawing } from "./drawing.js";
 import { SECONDS, SIZES, framesOf, isSize, sized, turned } from "./presets.js";
 import { duration, grid, number, share, times } from "./words.js";
 
-const STAGES = {
-  proxy: "Stage 1, proxy",
-  guide: "Guide",
-  enlarge: "Proxy enlarged",
-  detail: "Stage 2, detail",
-  decode: "Decode",
-};
-const BARS = { device: "VRAM", host: "RAM", output: "Disk, output", temp: "Disk, temp" };
 const MODELS = { auto: "auto", "1.3b": "Wan2.1 1.3B", "14b": "Wan2.1 14B", tiny: "AtlasVid-Tiny" };
 const NEARLY = 0.9; // of what there is: worth a second look
 
 export class View {
-  /** `act.set(inputs)` writes widgets; `act.choose(model)` picks the model of the figures. */
-  constructor(act) {
-    this.act = act;
-    this.drawing = new Drawing();
+  /** `act.set(inputs)` writes widgets; `act.choose(model)` picks the model of the figures; `say`:
+   * the words of labels.js. */
+  constructor(act, say) {
+    [this.act, this.say] = [act, say];
+    this.drawing = new Drawing(say.cube);
     this.facts = {};
     this.presets = this.makePresets();
     this.state = el("span", { class: "av-state" });
@@ -54,11 +47,12 @@ export class View {
     const sizes = SIZES.map(({ name, sides }) =>
       [button(name, `${grid(sides)} px`, set((now) => sized(now, sides))), (now) => isSize(now, sides)]);
     const lengths = SECONDS.map((s) => [
-      button(`${s} s`, `${s} seconds at the plan's fps, in 4k + 1 frames`,
+      button(this.say.seconds(s), this.say.length(s),
         set((now) => ({ frames: framesOf(s, now.fps) }))),
       (now) => now.frames === framesOf(s, now.fps),
     ]);
-    const ways = [["▬", "Landscape", false], ["▮", "Portrait", true]].map(([sign, name, portrait]) => [
+    const both = [["▬", this.say.landscape, false], ["▮", this.say.portrait, true]];
+    const ways = both.map(([sign, name, portrait]) => [
       button(sign, name, set((now) => turned(now, portrait))),
       (now) => now.height > now.width === portrait && now.height !== now.width,
     ]);
@@ -68,13 +62,12 @@ export class View {
   }
 
   makeFacts() {
-    const row = (name, label) => {
+    const row = ([name, label]) => {
       this.facts[name] = { main: el("b"), more: el("span") };
       return el("div", { class: "av-fact", "data-fact": name },
         el("label", {}, label), this.facts[name].main, this.facts[name].more);
     };
-    return el("div", { class: "av-facts" },
-      row("video", "Video"), row("proxy", "Proxy"), row("cubes", "Cubes"), row("ratio", "Attention"));
+    return el("div", { class: "av-facts" }, ...Object.entries(this.say.facts).map(row));
   }
 
   /** Which preset is the one in force. */
@@ -89,94 +82,89 @@ export class View {
   /** No figures: the server said why, or did not answer. */
   fail(text) {
     this.root.dataset.state = "failed";
-    show(this.state, "No figures");
+    show(this.state, this.say.failed);
     show(this.total, "");
     this.note([{ kind: "bad", text }]);
   }
 
   update(answer, model, hidden) {
+    const { say } = this;
     const refused = answer.snapped.length > 0; // as they stand, the node would raise
     this.root.dataset.state = answer.fits && !refused ? "fits" : "bad";
-    show(this.state, !answer.fits ? "Does not fit" : refused ? "Needs a change" : "Fits this machine");
-    const unknown = answer.measuring ? "measuring this machine …" : "";
-    show(this.total, answer.seconds === null ? unknown : `at least ${duration(answer.seconds)}`, answer.seconds);
-    this.total.title = "A lower bound: every operation as fast as a large matrix product here";
+    show(this.state, !answer.fits ? say.tooMuch : refused ? say.refused : say.fits);
+    const unknown = answer.measuring ? say.measuring : "";
+    const total = answer.seconds === null ? unknown : say.atLeast(duration(answer.seconds));
+    show(this.total, total, answer.seconds);
+    this.total.title = say.bound;
     this.model.value = model;
     this.model.options[0].textContent = model === "auto" ? `auto: ${answer.model.label}` : MODELS.auto;
-    this.model.title = `These figures are for ${answer.model.label}, ${SOURCES[answer.model.source]}`;
+    this.model.title = say.model(answer.model.label, say.sources[answer.model.source]);
     this.drawing.update(answer.drawing);
     this.fillFacts(answer);
-    this.bars.replaceChildren(...answer.checks.map(bar));
-    this.stages.replaceChildren(...answer.stages.map((stage) => stageRow(stage, answer.seconds)));
-    this.note(notesOf(answer, hidden));
+    this.bars.replaceChildren(...answer.checks.map((check) => bar(check, say)));
+    this.stages.replaceChildren(...answer.stages.map((stage) => stageRow(stage, answer.seconds, say)));
+    this.note(notesOf(answer, hidden, say));
   }
 
   fillFacts({ plan, tokens, drawing, ratio }) {
+    const { say } = this;
     const fill = (name, main, more, raw) => {
       show(this.facts[name].main, main, raw);
       show(this.facts[name].more, more);
     };
-    const seconds = number(plan.seconds, 1);
-    fill("video", `${number(tokens.target)} tokens`,
-      `${plan.width_px} × ${plan.height_px}, ${plan.frames_px} f, ${seconds} s`, tokens.target);
-    fill("proxy", `${number(tokens.proxy)} tokens`,
+    fill("video", say.tokens(number(tokens.target)),
+      `${plan.width_px} × ${plan.height_px}, ${plan.frames_px} f, ${number(plan.seconds, 1)} s`, tokens.target);
+    fill("proxy", say.tokens(number(tokens.proxy)),
       `${plan.proxy_width_px} × ${plan.proxy_height_px}, ${plan.proxy_frames_px} f`, tokens.proxy);
     const cubes = drawing.cubes.reduce((a, b) => a * b, 1);
     fill("cubes", number(cubes), `${grid(drawing.cubes)} of ${grid(drawing.cube_tok)}`, cubes);
-    fill("ratio", `${times(ratio.attention)} less`, `a whole step ${times(ratio.step)} less`, ratio.attention);
+    fill("ratio", say.less(times(ratio.attention)), say.stepLess(times(ratio.step)), ratio.attention);
     this.facts.ratio.more.dataset.raw = String(ratio.step);
   }
 
   note(notes) {
     this.notes.replaceChildren(...notes.map(({ kind, text, inputs }) => {
       const fix = inputs?.length
-        ? [el("button", { type: "button", click: () => this.act.set(Object.fromEntries(inputs)) }, "Set")]
+        ? [el("button", { type: "button", click: () => this.act.set(Object.fromEntries(inputs)) }, this.say.set)]
         : [];
       return el("div", { class: `av-note av-${kind}` }, el("span", {}, text), ...fix);
     }));
   }
 }
 
-const SOURCES = {
-  file: "read off the file that the workflow loads",
-  name: "by the name of the file that the workflow loads",
-  chosen: "chosen here",
-  default: "since no loader is connected",
-};
-
-function bar(check) {
+function bar(check, say) {
   const part = check.need_bytes / check.have_bytes;
   const kind = !check.fits ? "bad" : check.text || part > NEARLY ? "warn" : "ok";
   const fill = el("i", { style: `width: ${Math.min(100, 100 * part)}%` });
   const text = el("span", { class: "av-share" });
   show(text, share(check.need_bytes, check.have_bytes), check.need_bytes);
-  const title = check.text || `most in ${STAGES[check.stage]}`;
+  const title = check.text || say.most(say.stages[check.stage]);
   return el("div", { class: `av-bar av-${kind}`, "data-check": check.name, title },
-    el("label", {}, BARS[check.name]), el("div", { class: "av-track" }, fill), text);
+    el("label", {}, say.bars[check.name]), el("div", { class: "av-track" }, fill), text);
 }
 
-function stageRow(stage, total) {
+function stageRow(stage, total, say) {
   const part = total ? (100 * stage.seconds) / total : 0;
   const time = el("span", { class: "av-time-of" });
   show(time, stage.seconds === null ? "–" : duration(stage.seconds), stage.seconds);
-  const runs = stage.runs > 1 ? `${stage.runs} steps` : "once";
+  const runs = stage.runs > 1 ? say.steps(stage.runs) : say.once;
   return el("div", { class: "av-stage", "data-stage": stage.name, style: `--part: ${part}%` },
-    el("label", {}, STAGES[stage.name]), el("span", {}, runs), time);
+    el("label", {}, say.stages[stage.name]), el("span", {}, runs), time);
 }
 
 /** Red first, then what is worth knowing, then what was moved to fit Wan. */
-function notesOf(answer, hidden) {
+function notesOf(answer, hidden, say) {
   const failed = answer.checks.filter((c) => !c.fits);
   const warned = answer.checks.filter((c) => c.fits && c.text);
   return [
     ...failed.map((c) => ({ kind: "bad", text: `${c.text}. ${c.remedy.text}.`, inputs: c.remedy.inputs })),
     ...answer.snapped.map((s) => ({
-      kind: "bad", text: `${s.name} ${s.given} → ${s.used}: ${s.why}.`, inputs: [[s.name, s.used]],
+      kind: "bad", text: say.moved(s.name, s.given, s.used, s.why), inputs: [[s.name, s.used]],
     })),
     ...answer.advice.map((a) => ({ kind: "warn", text: a.text, inputs: a.inputs })),
     ...warned.map((c) => ({ kind: "warn", text: `${c.text}.` })),
     ...(answer.moved ?? []).map((text) => ({ kind: "info", text })),
-    ...hidden.map((name) => ({ kind: "info", text: `${name} comes through a link: shown is its widget's value.` })),
+    ...hidden.map((name) => ({ kind: "info", text: say.linked(name) })),
     ...(answer.proxy_snap ? [{ kind: "info", text: `${answer.proxy_snap}.` }] : []),
   ];
 }

@@ -1,0 +1,67 @@
+// The panel's own words, in the languages that the pack is written in. Remedies come from the
+// server, in English, as every message of the nodes does.
+
+const EN = {
+  stages: {
+    proxy: "Stage 1, proxy", guide: "Guide", enlarge: "Proxy enlarged", detail: "Stage 2, detail",
+    decode: "Decode",
+  },
+  bars: { device: "VRAM", host: "RAM", output: "Disk, output", temp: "Disk, temp" },
+  facts: { video: "Video", proxy: "Proxy", cubes: "Cubes", ratio: "Attention" },
+  sources: {
+    file: "read off the file that the workflow loads",
+    name: "by the name of the file that the workflow loads",
+    chosen: "chosen here",
+    default: "since no loader is connected",
+  },
+  fits: "Fits this machine", refused: "Needs a change", tooMuch: "Does not fit",
+  failed: "No figures", set: "Set", once: "once",
+  landscape: "Landscape", portrait: "Portrait", measuring: "measuring this machine …",
+  bound: "A lower bound: every operation as fast as a large matrix product here",
+  wanFrames: "Wan takes 4k + 1 frames", wanSides: "Wan works in steps of 16 px",
+  steps: (n) => `${n} steps`,
+  seconds: (n) => `${n} s`,
+  length: (n) => `${n} seconds at the plan's fps, in 4k + 1 frames`,
+  atLeast: (time) => `at least ${time}`,
+  tokens: (n) => `${n} tokens`,
+  less: (factor) => `${factor} less`,
+  stepLess: (factor) => `a whole step ${factor} less`,
+  most: (stage) => `most in ${stage}`,
+  model: (name, how) => `These figures are for ${name}, ${how}`,
+  cube: (at, own, near, proxy) => `Cube ${at}: ${own} tokens see ${near} + ${proxy} of the proxy`,
+  linked: (name) => `${name} comes through a link: shown is its widget's value.`,
+  moved: (name, given, used, why) => `${name} ${given} → ${used}: ${why}.`,
+  noAnswer: (why) => `${why}. The plan itself works; its summary output says the same.`,
+};
+
+const ZH = {
+  stages: { proxy: "阶段一，代理", guide: "引导", enlarge: "放大代理", detail: "阶段二，细节", decode: "解码" },
+  bars: { device: "显存", host: "内存", output: "磁盘，输出", temp: "磁盘，临时" },
+  facts: { video: "视频", proxy: "代理", cubes: "立方块", ratio: "注意力" },
+  sources: {
+    file: "读自工作流载入的文件",
+    name: "按工作流载入的文件名",
+    chosen: "在此选择",
+    default: "未连接加载器，按此假定",
+  },
+  fits: "本机可运行", refused: "需要修改", tooMuch: "本机放不下",
+  failed: "没有数据", set: "应用", once: "一次",
+  landscape: "横向", portrait: "纵向", measuring: "正在测量本机……",
+  bound: "下限：假定每项运算都与本机的大矩阵乘法一样快",
+  wanFrames: "Wan 的帧数须为 4k + 1", wanSides: "Wan 的边长须为 16 的倍数",
+  steps: (n) => `${n} 步`,
+  seconds: (n) => `${n} 秒`,
+  length: (n) => `按规划的 fps 为 ${n} 秒，帧数为 4k + 1`,
+  atLeast: (time) => `至少 ${time}`,
+  tokens: (n) => `${n} 个 token`,
+  less: (factor) => `减少到 1/${factor.replace("×", "")}`,
+  stepLess: (factor) => `整步减少到 1/${factor.replace("×", "")}`,
+  most: (stage) => `最多在：${stage}`,
+  model: (name, how) => `数据对应 ${name}，${how}`,
+  cube: (at, own, near, proxy) => `立方块 ${at}：${own} 个 token 可见 ${near} 个，另见代理 ${proxy} 个`,
+  linked: (name) => `${name} 由连线给出：此处显示的是控件的值。`,
+  moved: (name, given, used, why) => `${name} ${given} → ${used}：${why}。`,
+  noAnswer: (why) => `${why}。规划本身可用，摘要输出给出同样的内容。`,
+};
+
+export const LABELS = { en: EN, zh: ZH };
