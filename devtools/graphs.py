@@ -44,6 +44,8 @@ class Job:
 
 
 PLAN, STAGE_1, STAGE_2, FRAMES, LAST = 400, 910, 1310, 1710, 2110  # where columns begin
+# Below each of our nodes there is room for a line of progress, its footer and the next title.
+SAVED_PX = 440  # of SaveVideo, with the picture that it shows
 GREEN, OCHRE, PURPLE, BLUE, VIOLET = "#8a5", "#b58b2a", "#a1309b", "#37a", "#66519c"
 
 JOBS = (
@@ -138,10 +140,11 @@ def upscale() -> Graph:
         *_stage_2("proxy_lora", "detail_lora", "positive", steps=30, denoise=0.5, shift=8.0),
         Node("frames", "AtlasVidTiledVAEDecode", "Frames", (FRAMES, 60),
              {"vae": Link("vae"), "samples": Link("detail")}),
-        Node("video", "CreateVideo", "Video", (FRAMES, 230),
+        Node("video", "CreateVideo", "Video", (FRAMES, 310),
              {"images": Link("frames"), "fps": Link("parts", 2), "audio": Link("parts", 1)}),
-        Node("save", "SaveVideo", "Save the video", (FRAMES, 370),
-             {"video": Link("video"), "filename_prefix": "video/atlasvid_4k"}, height_px=300),
+        Node("save", "SaveVideo", "Save the video", (FRAMES, 480),
+             {"video": Link("video"), "filename_prefix": "video/atlasvid_4k"},
+             height_px=SAVED_PX),
         _compare("file"),
     )  # fmt: skip
     notes = (
@@ -154,8 +157,8 @@ def upscale() -> Graph:
     groups = (
         _column("Files and words", 0, 1010),
         _column("The proxy", STAGE_1, 860, GREEN),
-        _column("Stage 2: the detail", STAGE_2, 940, OCHRE),
-        _column("Frames", FRAMES, 740, PURPLE),
+        _column("Stage 2: the detail", STAGE_2, 1190, OCHRE),
+        _column("Frames", FRAMES, 960, PURPLE),
         COMPARE,
         Group("LoRAs", (-20, 1050, 370, 350), VIOLET),
     )
@@ -194,7 +197,7 @@ def _stage_1(model: str, positive: str, negative: str, *, steps, cfg, shift) -> 
     return (
         Node("proxy", "AtlasVidSemanticProxyGenerator", "Stage 1: the proxy", (STAGE_1, 60),
              inputs),
-        Node("proxy_frames", "AtlasVidTiledVAEDecode", "Frames of the proxy", (STAGE_1, 430),
+        Node("proxy_frames", "AtlasVidTiledVAEDecode", "Frames of the proxy", (STAGE_1, 520),
              {"vae": Link("vae"), "samples": Link("proxy")}),
     )  # fmt: skip
 
@@ -203,9 +206,9 @@ def _stage_2(proxy_model, detail_model, positive, *, steps, denoise, shift) -> t
     return (
         Node("guide", "AtlasVidScaledRoPEAligner", "The guide", (STAGE_2, 60),
              {"model": Link(proxy_model), "proxy": Link("proxy"), "plan": Link("plan")}),
-        Node("patch", "AtlasVidLocalityPreservingPatch", "Local, guided attention", (STAGE_2, 210),
+        Node("patch", "AtlasVidLocalityPreservingPatch", "Local, guided attention", (STAGE_2, 360),
              {"model": Link(detail_model), "plan": Link("plan"), "guide": Link("guide")}),
-        Node("detail", "AtlasVidDetailJointSampler", "Stage 2: the detail", (STAGE_2, 390),
+        Node("detail", "AtlasVidDetailJointSampler", "Stage 2: the detail", (STAGE_2, 610),
              {"model": Link("patch"), "plan": Link("plan"), "positive": Link(positive),
               "proxy": Link("proxy"), "vae": Link("vae"), "seed": 1, "steps": steps, "cfg": 1.0,
               "shift": shift, "start": "proxy", "denoise": denoise}),
@@ -214,16 +217,16 @@ def _stage_2(proxy_model, detail_model, positive, *, steps, denoise, shift) -> t
 
 def _videos(prefix: str, *, fps: float, proxy_fps: float) -> tuple[Node, ...]:
     return (
-        Node("proxy_video", "CreateVideo", "Proxy video", (STAGE_1, 590),
+        Node("proxy_video", "CreateVideo", "Proxy video", (STAGE_1, 770),
              {"images": Link("proxy_frames"), "fps": proxy_fps}),
-        Node("save_proxy", "SaveVideo", "Save the proxy", (STAGE_1, 710),
+        Node("save_proxy", "SaveVideo", "Save the proxy", (STAGE_1, 940),
              {"video": Link("proxy_video"), "filename_prefix": f"video/atlasvid_{prefix}_proxy"},
-             height_px=300),
+             height_px=SAVED_PX),
         Node("video", "AtlasVidTiledVAEDecodeToVideo", "Video", (FRAMES, 60),
              {"vae": Link("vae"), "samples": Link("detail"), "fps": fps}),
-        Node("save", "SaveVideo", "Save the video", (FRAMES, 350),
+        Node("save", "SaveVideo", "Save the video", (FRAMES, 420),
              {"video": Link("video"), "filename_prefix": f"video/atlasvid_{prefix}"},
-             height_px=300),
+             height_px=SAVED_PX),
         _compare("proxy_video"),
     )  # fmt: skip
 
@@ -244,8 +247,8 @@ COMPARE = _column("Compare", LAST, 720, BLUE, width=800)
 def _groups() -> tuple[Group, ...]:
     return (
         _column("Files and words", 0, 880),
-        _column("Stage 1: the proxy", STAGE_1, 1040, GREEN),
-        _column("Stage 2: the detail", STAGE_2, 860, OCHRE),
-        _column("Frames", FRAMES, 680, PURPLE),
+        _column("Stage 1: the proxy", STAGE_1, 1420, GREEN),
+        _column("Stage 2: the detail", STAGE_2, 1190, OCHRE),
+        _column("Frames", FRAMES, 900, PURPLE),
         COMPARE,
     )
