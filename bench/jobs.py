@@ -85,5 +85,6 @@ def plot(rows: list[dict], path: Path) -> None:
     figure, ax = axes(title, "job", "GiB resident")
     name = f"ComfyUI {rows[0]['host']}"
     named_line(ax, [r["job"] for r in rows], [r["rss_bytes"] / GIB for r in rows], name)
-    ax.set_ylim(bottom=0)
+    ax.set_xticks(range(0, len(rows), 5))
+    ax.set_ylim(0, 1.2 * max(r["rss_bytes"] for r in rows) / GIB)
     save(figure, path)

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import copy
 import json
+import struct
+import uuid
 from pathlib import Path
+from types import SimpleNamespace
+
+from atlasvid_batch.websocket import TEXT
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 WORKFLOWS = ROOT / "workflows"
@@ -15,6 +20,7 @@ REAL_NAMES = {
     "diffusion_models/wan2.1_t2v_1.3B_fp16.safetensors": "atlasvid_tiny.safetensors",
     "vae/wan_2.1_vae.safetensors": "atlasvid_tiny_vae.safetensors",
 }
+PREVIEW, NODE_TEXT = 1, 3  # the host's kinds of binary messages
 FRAMES, SIDE_PX, PROXY_SIDE_PX = 9, 64, 32
 
 
@@ -60,3 +66,39 @@ def listen(page) -> list[str]:
     page.on("console", hear)
     page.on("pageerror", lambda error: problems.append(str(error)))
     return problems
+
+
+def watched(server, workflow: dict) -> SimpleNamespace:
+    """Runs a job, and takes what a page is sent: pictures, (node, text), bars; and its outputs."""
+    out, client_id = SimpleNamespace(previews=[], texts=[], progress=[]), uuid.uuid4().hex
+    with server.client.socket(client_id, 120) as socket:
+        name = server.client.submit(workflow, client_id)
+        for kind, data in socket.messages():
+            if kind != TEXT:
+                (event,) = struct.unpack(">I", data[:4])
+                if event == PREVIEW:
+                    out.previews.append(data[8:])
+                elif event == NODE_TEXT:
+                    (size,) = struct.unpack(">I", data[4:8])
+                    node, text = data[8 : 8 + size], data[8 + size :]
+                    out.texts.append((node.decode(), text.decode()))
+                continue
+            message = json.loads(data)
+            if message["data"].get("prompt_id") == name:
+                if message["type"] == "progress":
+                    out.progress.append(message["data"])
+                if message["type"] in ("execution_success", "execution_error"):
+                    assert message["type"] == "execution_success", message
+                    break
+    out.outputs = server.client._history(name)["outputs"]
+    return out
+
+
+def forget(server) -> None:
+    """The server's cache and models are let go of before the next job begins: a flag is looked at
+    after each job, so another one comes in between."""
+    server.client.read("/free", b'{"unload_models": true, "free_memory": true}')
+    demo = api_workflow("tiny_demo")
+    plan = next(n for n in demo.values() if n["class_type"] == "AtlasVidPlan")
+    shown = {"class_type": "PreviewAny", "inputs": {"source": ["1", 2]}}
+    server.queue({"1": plan, "2": shown})

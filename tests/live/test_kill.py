@@ -2,13 +2,10 @@
 same job, queued again, ends in the same bytes. On the last server, previews and texts arrive.
 """
 
-import json
 import random
-import struct
 import sys
 import threading
 import time
-import uuid
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,13 +13,11 @@ from types import SimpleNamespace
 import pytest
 
 from atlasvid_batch.client import JobFailed
-from atlasvid_batch.websocket import TEXT
 from devtools.server import Server, ServerFailed, make_base
 
-from .common import ROOT, api_workflow
+from .common import ROOT, api_workflow, forget, watched
 
 STEPS = 8
-PREVIEW, NODE_TEXT = 1, 3  # the host's kinds of binary messages
 DRAW = random.Random(20261124)
 
 
@@ -73,31 +68,6 @@ def videos(server: Server) -> list[Path]:
     return sorted(path for path in files if "proxy" not in path.name)
 
 
-def seen(server: Server) -> SimpleNamespace:
-    """Runs the job, and takes what a page is sent meanwhile."""
-    out, client_id = SimpleNamespace(previews=[], texts=[], progress=[]), uuid.uuid4().hex
-    with server.client.socket(client_id, 120) as socket:
-        name = server.client.submit(job(), client_id)
-        for kind, data in socket.messages():
-            if kind != TEXT:
-                (event,) = struct.unpack(">I", data[:4])
-                if event == PREVIEW:
-                    out.previews.append(data[8:])
-                elif event == NODE_TEXT:
-                    (size,) = struct.unpack(">I", data[4:8])
-                    node, text = data[8 : 8 + size], data[8 + size :]
-                    out.texts.append((node.decode(), text.decode()))
-                continue
-            message = json.loads(data)
-            if message["data"].get("prompt_id") == name:
-                if message["type"] == "progress":
-                    out.progress.append(message["data"])
-                if message["type"] in ("execution_success", "execution_error"):
-                    assert message["type"] == "execution_success", message
-                    return out
-    raise AssertionError("the server closed the websocket")
-
-
 @pytest.fixture(scope="module")
 def story(host_path, tmp_path_factory):
     """Killed twice in stage 2, in the final write and in the save; then resumed; then, all of it
@@ -128,10 +98,10 @@ def story(host_path, tmp_path_factory):
         server.queue(job())
         told.resumed = videos(server)[-1].read_bytes()
         told.left = [p.name for p in (server.output / "video").glob(".*")]
-        server.client.read("/free", b'{"unload_models": true, "free_memory": true}')
+        forget(server)
         for file in [*videos(server), *(server.output / "atlasvid" / "steps").glob("*/*")]:
             file.unlink()
-        told.page = seen(server)
+        told.page = watched(server, job())
         (path,) = videos(server)
         told.whole = path.read_bytes()
         told.log = server.log.read_text(errors="replace")
