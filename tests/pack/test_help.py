@@ -50,6 +50,13 @@ def rows_of(text: str) -> dict[str, tuple[str, str]]:
     return {m[1]: (m[2] or m[3] or "", m[4]) for m in found if m}
 
 
+def shown(default: object) -> str:
+    """A default as the page shows it."""
+    if default is None:
+        return ""
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
 def test_each_node_has_a_page_in_each_language(schemas):
     want = {f"{name}-{language}" for name in schemas for language in SECTIONS}
     assert {name_of(page) for page in PAGES} == want
@@ -65,7 +72,7 @@ def test_a_page_is_complete(page, schemas):
     assert list(rows)[: len(schema.inputs)] == [i.id for i in schema.inputs]
     for given in schema.inputs:
         default = getattr(given, "default", None)
-        assert rows[given.id][0] == ("" if default is None else str(default)), given.id
+        assert rows[given.id][0] == shown(default), given.id
         assert len(rows[given.id][1]) > 5
     for output in schema.outputs:
         assert f"**{output.display_name}**" in text or f"（{output.display_name}）**" in text
