@@ -60,4 +60,5 @@ def show_graph(page, graph: dict) -> None:
     """Load a workflow in save format, and wait for the panels of its plans."""
     page.evaluate("async (graph) => { await window.app.loadGraphData(graph) }", graph)
     if any(node["type"] == "AtlasVidPlan" for node in graph["nodes"]):
-        page.wait_for_selector(".av-panel:not([data-state='waiting'])", timeout=60_000)
+        page.wait_for_selector(".av-panel", state="attached", timeout=60_000)
+        page.wait_for_function("!document.querySelector('.av-panel[data-state=waiting]')")
