@@ -40,7 +40,7 @@ class Setting:
     frames_px: int = 33
     proxy_px: int = 96
     r_t: int = 4
-    cube_tok: Grid = Grid(2, 2, 2)
+    cube_tok: Grid = Grid(1, 2, 2)
     steps: int = 12
     shift: float = 2.0
 
