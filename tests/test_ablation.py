@@ -201,6 +201,8 @@ def test_rows_are_paired_by_scene(kit):
     assert found["full_psnr_over_no_proxy_db"] == pytest.approx(7)
     assert found["full_structure_error_over_bicubic_high"] == pytest.approx(-0.1)
     assert found["no_proxy_heroes_over_full"] == 0.5
+    none = [row | {"one_hero": 0.0} for row in told]
+    assert figures(none)["no_proxy_heroes_over_full"] == 1  # 0 of 0 is no kept target
     low, high = told[0]["psnr_to_proxy_db_interval"]
     assert 20 <= low < told[0]["psnr_to_proxy_db"] == 35 < high <= 50
     assert "full method" in text(told)

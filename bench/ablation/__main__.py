@@ -52,11 +52,10 @@ def main(argv: list[str] | None = None) -> int:
         targets = report.judge(report.thresholds()["ablation"], figures(told))
         print(report.verdicts(targets))
         sampled = {
-            "steps": setting.steps,
-            "cells": args.cells,
-            "size": size(setting),
+            "steps": setting.steps, "cells": told[0]["cells"], "size": size(setting),
             "cube": list(kit.setting.cube_tok),
-        }
+            "lora_steps": {role: facts.steps for role, facts in kit.facts.items()},
+        }  # fmt: skip
         write_figures(args.json, told, targets, bench="ablation", quick=args.quick, **sampled)
     picture = args.json.with_suffix(".png")
     report.draw(lambda rows, path: draw(rows, args.work, args.picture, path), told, picture)

@@ -22,7 +22,7 @@ MEASURES = {
     "fine_energy": "energy above the proxy's Nyquist frequency over the true render's",
     "structure_error": "error of that band against the true render: 0 the truth, 1 nothing there",
     "edge_error": "error of local edge strength and direction against the true render",
-    "flicker": "second difference in time over the true render's",
+    "flicker": "second difference in time where nothing should move, in levels of 255",
     "seconds": "stage 2 on the wall clock, decode not counted",
     "cpu_seconds": "stage 2 in processor time",
 }
@@ -49,7 +49,7 @@ def judged(case: Case, source: str, video: Tensor) -> dict[str, float]:
         "fine_energy": energy,
         "structure_error": detail.structure_error(video, truth, setting.ratio),
         "edge_error": detail.edge_error(video, truth),
-        "flicker": pixels.flicker(video) / pixels.flicker(truth),
+        "flicker": 255 * pixels.flicker(video),
     }
     return {name: float(value) for name, value in figures.items()}
 
