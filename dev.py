@@ -7,6 +7,7 @@
     python dev.py cost     tokens, FLOPs, memory and seconds of a size, before making it
     python dev.py bench    measure what README claims (attention, block, guide ...)
     python dev.py ablation what each part of the method is worth, on the tiny world
+    python dev.py tiny     train AtlasVid-Tiny: vae, base, stage1, guide, all; or check it
     python dev.py lint     ruff, the type checker, what the registry checks
 
 The environment goes into .venv and a ComfyUI into .host, unless COMFYUI_PATH names one or this
@@ -76,6 +77,11 @@ def parser() -> argparse.ArgumentParser:
     bench.set_defaults(call=run_bench)
     ablation = commands.add_parser("ablation", help="what each part is worth", add_help=False)
     ablation.set_defaults(call=run_ablation)
+    tiny = commands.add_parser("tiny", help="train AtlasVid-Tiny on two cores, or check it")
+    tiny.add_argument("part", choices=("vae", "base", "stage1", "guide", "all", "check"))
+    tiny.add_argument("--out", type=Path, metavar="DIR", help="instead of out/tiny")
+    tiny.add_argument("--steps", type=int, help="instead of the part's own number")
+    tiny.set_defaults(call=run_tiny)
     commands.add_parser("lint", help="ruff, mypy and what the registry checks").set_defaults(
         call=run_lint
     )
@@ -155,6 +161,17 @@ def run_ablation(_: argparse.Namespace, rest: list[str]) -> int:
     env = {**os.environ, "COMFYUI_PATH": str(host)}
     command = [python, "-m", "bench.ablation", *rest]
     return run("ablation", command, cwd=ROOT, env=env, check=False)
+
+
+def run_tiny(args: argparse.Namespace, rest: list[str]) -> int:
+    if args.part == "check":
+        return run_bench(argparse.Namespace(name="tiny", json=None, quick=False), rest)
+    python, _host = prepared()
+    out = (args.out or ROOT / "out" / "tiny").absolute()
+    command: list = [python, "-u", "-m", "atlasvid_core.tiny", args.part, "--out", out]
+    if args.steps:
+        command += ["--steps", args.steps]
+    return run("tiny", command, cwd=ROOT, check=False)
 
 
 def run_lint(_: argparse.Namespace, __: list[str]) -> int:

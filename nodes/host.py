@@ -37,7 +37,7 @@ TINY_FILES = Path(__file__).parent.parent / "atlasvid_core" / "tiny" / "files"
 
 def register_tiny_files() -> None:
     """Let the host's own loaders list AtlasVid-Tiny's files."""
-    for folder in ("diffusion_models", "vae", "text_encoders"):
+    for folder in ("diffusion_models", "loras", "text_encoders", "vae"):
         folder_paths.add_model_folder_path(folder, str(TINY_FILES / folder))
 
 

@@ -59,7 +59,22 @@ def test_arguments_of_the_tests_go_to_pytest(dev, monkeypatch):
     assert more["env"]["COMFYUI_PATH"] == "host"
 
 
-@pytest.mark.parametrize("argv", [[], ["dance"], ["lint", "--fast"], ["demo", "--size", "big"]])
+def test_tiny_trains_its_parts_and_check_is_a_bench(dev, monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr(dev, "prepared", lambda: (Path("python"), Path("host")))
+    monkeypatch.setattr(dev, "run", lambda step, command, **more: seen.append(command[1:]) or 0)
+    assert dev.main(["tiny", "guide", "--steps", "7", "--out", str(tmp_path)]) == 0
+    assert dev.main(["tiny", "check"]) == 0
+    assert seen == [
+        ["-u", "-m", "atlasvid_core.tiny", "guide", "--out", tmp_path, "--steps", 7],
+        ["-m", "bench", "tiny"],
+    ]
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [[], ["dance"], ["tiny"], ["tiny", "cat"], ["lint", "--fast"], ["demo", "--size", "big"]],
+)
 def test_a_wrong_command_line_has_status_two(dev, argv, capsys):
     with pytest.raises(SystemExit) as end:
         dev.main(argv)

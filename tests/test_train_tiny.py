@@ -1,8 +1,14 @@
-"""The tiny model's LoRAs come out of the trainer itself, with the presets that ship."""
+"""AtlasVid-Tiny comes out of its own command; its LoRAs out of the trainer, with its presets."""
 
+import json
+
+import torch
 from safetensors.torch import load_file
 
+from atlasvid_core.tiny import __main__ as tiny
 from atlasvid_core.tiny import make_loras
+from atlasvid_core.tiny.words import FILES
+from atlasvid_core.wan.io import load_dit, load_vae
 
 
 def test_both_stages_run_from_world_to_files_and_go_on(tmp_path, monkeypatch, capsys):
@@ -28,3 +34,23 @@ def test_both_stages_run_from_world_to_files_and_go_on(tmp_path, monkeypatch, ca
             lora = load_file(tmp_path / "out" / stage / f"{name}.safetensors")
             assert any(lora[key].any() for key in lora if key.endswith("lora_B.weight"))
     assert said.count("cache: shard 1 of 1") == 2  # one for each stage, none the second time
+
+
+def test_vae_and_base_come_from_nothing_go_on_and_their_time_is_kept(tmp_path, capsys):
+    out = ["--out", str(tmp_path)]
+    assert tiny.main(["vae", "--steps", "1", *out]) == 0
+    load_vae(tmp_path / "vae.safetensors")
+    for steps in ("1", "2"):
+        assert tiny.main(["base", "--steps", steps, "--clips", "160", *out]) == 0
+    said = capsys.readouterr().out
+    assert "vae 1/1 loss" in said
+    assert "base 1/1 loss" in said
+    assert "base 2/2 loss" in said
+    assert said.count("cached 4: ") == 1  # the second run finds the latents of the first
+    made = load_dit(tmp_path / "base.safetensors").state_dict()
+    shipped = load_dit(FILES / "diffusion_models" / "atlasvid_tiny.safetensors").state_dict()
+    assert {n: p.shape for n, p in made.items()} == {n: p.shape for n, p in shipped.items()}
+    assert all(torch.isfinite(p).all() for p in made.values())
+    times = json.loads((tmp_path / "wall_time.json").read_text())
+    assert set(times) == {"vae", "base"}
+    assert f"{times['base']:.0f} s in all its runs" in said

@@ -147,11 +147,11 @@ def train(model: WanDiT, cache: dict, steps: int, batch: int, peak_lr: float, ch
             decay = min(0.998, step / (step + 10))
             torch._foreach_lerp_(list(ema.parameters()), list(model.parameters()), 1 - decay)
         losses.append(loss.item())
-        if step % 50 == 49:
+        if step % 50 == 49 or step == steps - 1:
             mean = sum(losses[-200:]) / len(losses[-200:])
             spent = time.monotonic() - began
             print(f"base {step + 1}/{steps} loss {mean:.4f} {spent:.0f} s", flush=True)
-        if step % 100 == 99:
+        if step % 100 == 99 or step == steps - 1:
             state = {f"model.{k}": v for k, v in model.state_dict().items()}
             state |= {f"ema.{k}": v for k, v in ema.state_dict().items()}
             save_file({**state, "step": torch.tensor(step + 1)}, checkpoint.with_suffix(".part"))
@@ -159,7 +159,7 @@ def train(model: WanDiT, cache: dict, steps: int, batch: int, peak_lr: float, ch
     return ema
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--vae", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="the .safetensors file to write")
@@ -169,7 +169,7 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=100, help="of the clips")
     parser.add_argument("--start", type=Path, metavar="FILE", help="weights to train on")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     cache = cache_latents(args.vae, args.out.with_suffix(".latents"), args.clips, args.seed)
     checkpoint = args.out.with_suffix(".checkpoint")
     model = train(fresh_dit(args.start), cache, args.steps, args.batch, args.lr, checkpoint)

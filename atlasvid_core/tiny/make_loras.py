@@ -61,15 +61,16 @@ def videos_of(config: Config, count: int) -> list[WorldVideo]:
     return [WorldVideo(i, 1 + (frames - 1) * max(config.data.r_t)) for i in range(count)]
 
 
-def make(stage: str, out: Path, videos: int, changes: list[str]) -> int:
+BASE = FILES / "diffusion_models" / "atlasvid_tiny.safetensors"
+VAE = FILES / "vae" / "atlasvid_tiny_vae.safetensors"
+
+
+def make(
+    stage: str, out: Path, videos: int, changes: list[str], base: Path = BASE, vae: Path = VAE
+) -> int:
     """Cache and train one stage under `out`, or go on with it. -> the trainer's exit status."""
     began, folder = time.monotonic(), out / stage
-    places = {
-        "out": folder,
-        "data.cache": folder / "cache",
-        "base.file": FILES / "diffusion_models" / "atlasvid_tiny.safetensors",
-        "base.vae": FILES / "vae" / "atlasvid_tiny_vae.safetensors",
-    }
+    places = {"out": folder, "data.cache": folder / "cache", "base.file": base, "base.vae": vae}
     here = [f"{key}={json.dumps(str(path))}" for key, path in places.items()]
     config = load(PRESETS / f"tiny_{stage}.toml", [*here, *changes])
     cpu = torch.device("cpu")

@@ -117,7 +117,7 @@ def train(
         loss.backward()
         nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         optimiser.step()
-        if step % log_every == log_every - 1:
+        if step % log_every == log_every - 1 or step == steps - 1:
             spent = time.monotonic() - began
             print(
                 f"vae {step + 1}/{steps} loss {loss:.4f} psnr {psnr_db(vae):.2f} dB {spent:.0f} s",
@@ -129,12 +129,12 @@ def train(
             checkpoint.with_suffix(".part").replace(checkpoint)
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="the .safetensors file to write")
     parser.add_argument("--steps", type=int, default=2400)
     parser.add_argument("--frame-steps", type=int, default=700)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     vae = with_channels_last(fresh_vae())
     train(vae, args.steps, args.frame_steps, args.out.with_suffix(".checkpoint"))
     before = psnr_db(vae)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -128,3 +129,26 @@ def test_metadata_says_what_was_seen(saved):
     assert contradictions(facts, plan, "detail") == []
     other = dataclasses.replace(plan, reach="own")
     assert contradictions(facts, other, "detail") == ["reach is own, it was trained with faces"]
+
+
+def test_the_node_says_in_the_log_what_of_a_plan_a_lora_was_not_trained_for(
+    host, pack, saved, tmp_path, caplog
+):
+    import comfy.sd
+    import folder_paths
+    from atlasvid_pack.nodes import host as adapter
+
+    folder_paths.add_model_folder_path("loras", str(tmp_path))
+    shutil.copy(saved["guide"][2]["detail"], tmp_path / "warned.safetensors")
+    folder_paths.filename_list_cache.pop("loras", None)
+    inputs = {"model": ["1", 0], "lora_name": "warned.safetensors", "strength_model": 1.0}
+    job = {"1": {"inputs": {"unet_name": "base"}}, "2": {"inputs": inputs}}
+    job["3"] = {"inputs": {"model": ["2", 0], "plan": ["9", 0]}}
+    hidden = SimpleNamespace(prompt=job, unique_id="3")
+    model = comfy.sd.load_diffusion_model(saved["guide"][0].config.base.file)
+    fits = {"width_px": 96, "height_px": 96, "frames_px": 9, "r_t": 2, "proxy_height_px": 48}
+    for cube, said in ((Grid(1, 2, 2), False), (Grid(2, 2, 2), True)):
+        caplog.clear()
+        plan = make_plan(**fits, cube_tok=cube)
+        adapter.check_model(model, "LocalityPreservingPatch", hidden, plan)
+        assert ("it was trained with 1 x 2 x 2" in caplog.text) == said, caplog.text
