@@ -32,6 +32,7 @@ CELLS = 64
 HILL_TOP_V = 0.52  # no hill reaches higher
 HILL_LIGHT = (0.55, 1.3)  # furrows and shade, darkest and brightest
 UNLIKE = 0.17  # distance of colours, 0..1 each, from which a cell is no background
+HALO = 0.45  # of an object's own strength: where its soft edge ends
 SPECK = 0.12  # of the hero's area: smaller pieces are no second object
 AREAS = (0.091, 0.082, 0.058)  # of ball, box and diamond, of the picture
 SPEED = (PATH_TO_U - PATH_FROM_U) / CROSSING_FRAMES  # picture widths per full-rate frame
@@ -56,8 +57,8 @@ class Sight:
     votes: Tensor
 
 
-def hero_cells(scheme: Tensor, small: Tensor) -> Tensor:
-    """Cells [B, 3, T, H, W] (0..1) that are neither sky nor hill of the scheme [B] -> bool."""
+def unlike_background(scheme: Tensor, small: Tensor) -> Tensor:
+    """How far cells' colours [B, 3, T, H, W] (0..1) are from sky and hills of the scheme [B]."""
     v = (torch.arange(CELLS) + 0.5) / CELLS
     top, low, far, near = torch.tensor(list(SCHEMES.values()))[scheme].unbind(1)  # [B, C]
     sky = top[..., None] + (low - top)[..., None] * (v / 0.7).clamp(0, 1)  # [B, C, H]
@@ -69,7 +70,7 @@ def hero_cells(scheme: Tensor, small: Tensor) -> Tensor:
             mist = share * (low - hill)
             away = _from_segment(ground, hill * HILL_LIGHT[0] + mist, hill * HILL_LIGHT[1] + mist)
             unlike[:, :, first:] = torch.minimum(unlike[:, :, first:], away)
-    return unlike > UNLIKE**2
+    return unlike.sqrt()
 
 
 def _from_segment(x: Tensor, start: Tensor, end: Tensor) -> Tensor:
@@ -82,13 +83,13 @@ def _from_segment(x: Tensor, start: Tensor, end: Tensor) -> Tensor:
 def look(scenes: Scenes, video: Tensor) -> Sight:
     """Find the objects before sky and hills of the scenes' schemes in videos [B, 3, T, H, W]."""
     small = (scaled_down(video.clamp(-1, 1), CELLS, CELLS) + 1) / 2
-    cells = hero_cells(scenes.scheme, small)
+    unlike = unlike_background(scenes.scheme, small)
     seen = [
-        _largest(cells[b, t].numpy(), small[b, :, t])
-        for b in range(cells.shape[0])
-        for t in range(cells.shape[1])
+        _largest(unlike[b, t].numpy(), small[b, :, t])
+        for b in range(unlike.shape[0])
+        for t in range(unlike.shape[1])
     ]
-    shape = cells.shape[:2]
+    shape = unlike.shape[:2]
     columns = [torch.tensor(x, dtype=torch.float32).view(shape) for x in list(zip(*seen))[:-1]]
     objects, u, v, wide, high, area, cut = columns
     votes = torch.stack([row[-1] for row in seen]).view(*shape, -1)
@@ -111,19 +112,19 @@ def judge(scenes: Scenes, video: Tensor, stride: float = 1.0) -> dict[str, Tenso
         "one_hero": hero,
         "object": hero & (shape_seen(sight) == scenes.shape),
         "colour": hero & (colour_seen(sight) == scenes.colour),
-        "direction": hero & (speed * told > 0),
+        "direction": hero & (speed_seen(sight, stride, cut_too=True) * told > 0),
         "speed": hero & ((speed * told / SPEED - 1).abs() <= 0.1),
         "sky": sky_error(scenes, video) < 0.15,
     }
 
 
-def speed_seen(sight: Sight, stride: float = 1.0) -> Tensor:
+def speed_seen(sight: Sight, stride: float = 1.0, cut_too: bool = False) -> Tensor:
     """Slope of the hero's way to the right by least squares, widths per full-rate frame, [B].
 
-    Frames in which the picture's border cuts the hero are left out, since they move its centre.
-    NaN with fewer than three frames left.
+    Frames in which the picture's border cuts the hero are left out, since they move its centre
+    (towards where it goes: `cut_too` is good for the sign). NaN with fewer than three frames left.
     """
-    known = ~sight.u.isnan() & ~sight.cut
+    known = ~sight.u.isnan() & (cut_too | ~sight.cut)
     count = known.sum(1)
     t = (torch.arange(sight.u.shape[1]) * stride).expand_as(sight.u)
     u = sight.u.nan_to_num()
@@ -138,7 +139,7 @@ def shape_seen(sight: Sight) -> Tensor:
     """The index of the shape that the hero looks like, [B]: a box is wide, a diamond tall."""
     whole = torch.where(sight.cut, torch.nan, sight.wide / sight.high)
     ratio = whole.nanmedian(dim=1).values
-    return torch.where(ratio > 1.35, 1, torch.where(ratio < 0.8, 2, 0))
+    return torch.where(ratio > 1.35, 1, torch.where(ratio < 0.92, 2, 0))
 
 
 def colour_seen(sight: Sight) -> Tensor:
@@ -158,7 +159,7 @@ def _one_hero(scenes: Scenes, sight: Sight) -> Tensor:
     """Nine frames of ten show one object; those that are not cut are as large as a hero is."""
     one = sight.objects == 1
     size = sight.area / torch.tensor(AREAS)[scenes.shape][:, None]
-    fits = one & ((size > 0.5) & (size < 1.6) | sight.cut & (size > 0.25) & (size < 1.6))
+    fits = one & ((size > 0.4) & (size < 1.6) | sight.cut & (size > 0.25) & (size < 1.6))
     return fits.float().mean(1) >= 0.89
 
 
@@ -172,11 +173,12 @@ def _votes(pixels_C3: Tensor) -> Tensor:
     return torch.bincount(away.argmin(1), minlength=len(COLOURS)) / len(pixels_C3)
 
 
-def _largest(cells: np.ndarray, small: Tensor) -> tuple:
+def _largest(unlike: np.ndarray, small: Tensor) -> tuple:
     """Objects of a frame [H, W], [3, H, W] -> (count, u, v, wide, high, area, cut, votes)."""
-    count, label, stats, _ = cv2.connectedComponentsWithStats(
-        cells.astype(np.uint8), connectivity=4
-    )
+    strong = unlike[unlike > UNLIKE]
+    edge = max(UNLIKE, HALO * float(np.quantile(strong, 0.75))) if strong.size else UNLIKE
+    cells = (unlike > edge).astype(np.uint8)
+    count, label, stats, _ = cv2.connectedComponentsWithStats(cells, connectivity=4)
     sizes = stats[1:, cv2.CC_STAT_AREA] / cells.size
     objects = int((sizes >= SPECK * min(AREAS)).sum())
     if not objects:
