@@ -36,7 +36,8 @@ def videos_of(
     def velocity(x: Tensor, sigma: float) -> Tensor:
         timestep = torch.full((2 * count,), sigma * flow.TIMESTEPS)
         both = dit(torch.cat([x, x]), timestep, torch.cat([text, 0 * text]), axes=axes)
-        return flow.guided(*both.chunk(2), cfg)
+        told, empty = both.chunk(2)
+        return flow.guided(told, empty, cfg)
 
     noise = torch.randn(count, 16, 3, 12, 12, generator=torch.Generator().manual_seed(seed))
     latent = flow.euler(velocity, noise, flow.sigmas(steps, shift=SHIFT))
