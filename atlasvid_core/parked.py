@@ -194,7 +194,7 @@ class _Work:
             file.check(tensors.pop(f"sums of {name}"))
         for key, value in tensors.items():
             number, module, order = key.split(" ")
-            there = value.to(self._latent.device)
+            there = value.clone().to(self._latent.device)  # let go of the file, which is replaced
             pasts[int(number)][self._modules[module]] = _as_it_lay(order, there)
         return stop._replace(pasts=pasts)
 
