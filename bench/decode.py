@@ -2,8 +2,9 @@
 
 Every measurement runs in a process of its own: `python -m bench.decode METHOD SIZE FRAMES FOLDER`.
 The host's own module with AtlasVid-Tiny's weights decodes the latents of a moving pattern; for
-files those are mirrored to the size and played to and fro. Frames are compared as IMAGEs (0..1).
-Peak memory is that above what the process held before the decode: model, latents and libraries.
+files (bench/decode_file.py) those are mirrored to the size and played to and fro. Frames are
+compared as IMAGEs (0..1). Peak memory is that above what the process held before the decode: model,
+latents and libraries.
 """
 
 from __future__ import annotations
@@ -35,7 +36,6 @@ ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS = ROOT / "atlasvid_core/tiny/files/vae/atlasvid_tiny_vae.safetensors"
 BUDGET_BYTES = 2**29  # as TiledVAEDecode's on a CPU
 SIZE_PX, FRAMES = (512, 512), 33  # (height, width)
-FILE_SIZE_PX, FILE_FRAMES = (1088, 1920), (33, 81, 161)
 TILE_PX, OVERLAP_PX, TILE_FRAMES, OVERLAP_FRAMES = 256, 64, 16, 4
 METHODS = ("stock", "stock_tiled", "ours", "ours_tiled")
 EXACT_LAT, EXACT_TILES = (3, 11, 14), ((11, 14), (8, 8), (5, 14), (6, 7))
@@ -44,24 +44,17 @@ MIB = 2**20
 
 def rows(quick: bool = False) -> list[dict]:
     size, frames = ((128, 128), 17) if quick else (SIZE_PX, FRAMES)
-    file_size, lengths = ((256, 256), (9, 17)) if quick else (FILE_SIZE_PX, FILE_FRAMES)
     out = []
     with rows_kept("decode", quick) as (folder, kept):
-        _latents(size, frames, folder)
+        latents(size, frames, folder)
         for method in METHODS:
 
             def image(method: str = method) -> list[dict]:
-                row = {**_child(method, size, frames, folder), "kind": "image"}
+                row = {**child(method, size, frames, folder), "kind": "image"}
                 return [row | _compare(folder, method, size[1])]
 
             out += kept(method, image)
         out += kept("exact", exact_rows)
-        for length in lengths:
-
-            def file(length: int = length) -> list[dict]:
-                return [{**_child("ours_to_file", file_size, length, folder), "kind": "file"}]
-
-            out += kept(f"file_{length}", file)
     return out
 
 
@@ -98,7 +91,7 @@ def host_vae(state: dict):
     return comfy.sd.VAE(sd=state)
 
 
-def _child(method: str, size: tuple[int, int], frames: int, folder: Path) -> dict:
+def child(method: str, size: tuple[int, int], frames: int, folder: Path) -> dict:
     asked = [method, f"{size[0]}x{size[1]}", str(frames), str(folder)]
     environment = os.environ | {"COMFYUI_PATH": str(Path(os.environ["COMFYUI_PATH"]).resolve())}
     done = subprocess.run(
@@ -111,7 +104,7 @@ def _child(method: str, size: tuple[int, int], frames: int, folder: Path) -> dic
     return row
 
 
-def _latents(size: tuple[int, int], frames: int, folder: Path) -> Path:
+def latents(size: tuple[int, int], frames: int, folder: Path) -> Path:
     """Of a moving pattern with edges, encoded once."""
     file = folder / "latent.safetensors"
     if not file.exists():
@@ -135,7 +128,7 @@ def measure(method: str, size: tuple[int, int], frames: int, folder: Path) -> di
     vae = host_vae(load_file(WEIGHTS))
     import comfyui_version
 
-    latent = _mirrored(load_file(_latents(size, frames, folder))["latent"], size, frames)
+    latent = _mirrored(load_file(latents(size, frames, folder))["latent"], size, frames)
     small = latent[:, :, :2, :8, :8].contiguous()
     run(vae, small, method, folder)
 
@@ -214,7 +207,6 @@ def _mirrored(latent: torch.Tensor, size: tuple[int, int], frames: int) -> torch
 
 def figures(rows: list[dict]) -> dict[str, float]:
     by = {r["method"]: r for r in rows if r["kind"] == "image"}
-    files = {r["frames"]: r["above_bytes"] for r in rows if r["kind"] == "file"}
     found = {
         "max_error_any_tiling": max(r["max_error"] for r in rows if r["kind"] == "exact"),
         "max_error_on_video": max(by[m]["max_error"] for m in ("ours", "ours_tiled")),
@@ -225,24 +217,29 @@ def figures(rows: list[dict]) -> dict[str, float]:
     if "seam_ratio" in by["ours_tiled"]:
         row = by["ours_tiled"]
         found["seam_over_whole_tiled"] = row["seam_ratio"] / row["seam_ratio_whole"]
-    short, *_, long = FILE_FRAMES
-    if {short, long} <= files.keys():
-        found["file_mb_a_frame"] = (files[long] - files[short]) / (long - short) / 1e6
-    return found | {f"file_gb_{n}f": used / 1e9 for n, used in files.items()}
+    return found
 
 
 def plot(rows: list[dict], path: Path) -> None:
-    from .drawing import axes, named_line, save
+    from .drawing import COLOURS, axes, save
 
-    figure, ax = axes("Peak memory of a decode to a file, above the model", "frames", "MB")
-    files = [r for r in rows if r["kind"] == "file"]
-    frames = [r["frames"] for r in files]
-    named_line(ax, frames, [r["above_bytes"] / 1e6 for r in files], "AtlasVid, H.264")
-    height, width = FILE_SIZE_PX
-    image = [n * height * width * 12 / 1e6 for n in frames]
-    named_line(ax, frames, image, "the IMAGE alone", dashed=True)
-    ax.set_xticks(frames)
-    ax.set_ylim(bottom=0)
+    by = {r["method"]: r for r in rows if r["kind"] == "image"}
+    size = f"{by['stock']['size_px']} x {by['stock']['frames']}"
+    figure, ax = axes(f"Decode of {size} frames to an IMAGE", "", "seconds")
+    named = {
+        "stock": "VAEDecode", "stock_tiled": f"VAEDecodeTiled {TILE_PX}", "ours": "AtlasVid",
+        "ours_tiled": f"AtlasVid, tiles of {TILE_PX}",
+    }  # fmt: skip
+    colours = [COLOURS[0] if method.startswith("ours") else COLOURS[1] for method in named]
+    seconds = [by[method]["seconds"] for method in named]
+    bars = ax.bar(list(named.values()), seconds, color=colours, width=0.6)
+    ax.bar_label(
+        bars,
+        [
+            f"{s:.0f} s, {by[m]['above_bytes'] / 1e6:.0f} MB"
+            for m, s in zip(named, seconds, strict=True)
+        ],
+    )
     save(figure, path)
 
 
