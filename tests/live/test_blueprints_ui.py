@@ -40,7 +40,9 @@ LEAVE = "() => window.app.canvas.setGraph(window.app.graph)"
 
 def test_the_host_lists_them(server):
     listed = server.client.get("/global_subgraphs").values()
-    assert sorted(entry["name"] for entry in listed) == NAMES
+    # Newer hosts list blueprints of their own beside those of packs.
+    ours = [entry["name"] for entry in listed if entry["name"].startswith("AtlasVid")]
+    assert sorted(ours) == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -108,5 +108,5 @@ def test_a_reloaded_page_finds_the_progress_of_its_job(page, demo):
     page.wait_for_function("window.app?.graph?.nodes?.length > 10", timeout=60_000)
     after = wait_for(page, PROGRESS, lambda found: any(t.startswith("Stage 2") for t, _ in found))
     assert dict(after)["Stage 2: the detail"] >= dict(before)["Stage 2: the detail"]
-    page.get_by_role("button", name="Cancel current run").first.click()
+    page.evaluate("fetch('/api/interrupt', { method: 'POST' })")  # newer pages grey the button
     wait_for(page, RUNNING, lambda n: not n, 10)
