@@ -45,9 +45,15 @@ def test_a_job_that_says_nothing_for_long_is_waited_for(server):
     for node in workflow.values():
         if "seed" in node["inputs"]:
             node["inputs"]["seed"] = 9000  # nobody else's: nothing comes from the cache
-    client = Client(server.base_url, silence_s=0.05)
-    sockets, open_socket = [], client.socket
-    client.socket = lambda *args: sockets.append(args) or open_socket(*args)
+    client, sockets = Client(server.base_url), []
+    open_socket = client.socket
+
+    def impatient(client_id, timeout_s):
+        sockets.append(open_socket(client_id, timeout_s))
+        sockets[-1]._socket.settimeout(0.01)
+        return sockets[-1]
+
+    client.socket = impatient
     assert client.queue(workflow)["status"]["status_str"] == "success"
     assert len(sockets) > 1
     words = [n["inputs"] for n in workflow.values() if n["class_type"] == "AtlasVidTinyPrompt"]
