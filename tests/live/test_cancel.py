@@ -1,0 +1,102 @@
+"""A cancel in every phase of the demo, at the demo's size: answered at once, and the next job is
+right, though it goes on from what the cancelled ones left.
+"""
+
+import re
+import time
+
+import pytest
+
+from atlasvid_batch.client import JobFailed
+
+from .common import api_workflow, forget, watched
+
+MOST_S = 3.0
+SEED = 77
+
+
+def node_of(kind: str) -> str:
+    (key,) = [k for k, n in api_workflow("tiny_demo").items() if n["class_type"] == kind]
+    return key
+
+
+PROXY = node_of("AtlasVidSemanticProxyGenerator")
+PROXY_FRAMES = node_of("AtlasVidTiledVAEDecode")
+GUIDE = node_of("AtlasVidScaledRoPEAligner")
+DETAIL = node_of("AtlasVidDetailJointSampler")
+VIDEO = node_of("AtlasVidTiledVAEDecodeToVideo")
+
+
+def job() -> dict:
+    workflow = api_workflow("tiny_demo")
+    workflow[PROXY]["inputs"]["seed"] = SEED
+    return workflow
+
+
+def at(node: str, part: float = 0.0, totals: range | None = None):
+    """The moment when a node's bar is `part` of the way; only a bar of `totals` parts."""
+
+    def moment(kind: str, data: dict) -> bool:
+        if data.get("node") != node:
+            return False
+        if kind == "progress":
+            total = data["max"]
+            return (totals is None or total in totals) and data["value"] >= part * total
+        return kind == "executing" and part == 0.0
+
+    return moment
+
+
+MOMENTS = {  # in the order of the job: what one leaves finished is not done again
+    "stage 1": at(PROXY, 0.3),
+    "frames of the proxy": at(PROXY_FRAMES, 0.3),
+    "guide": at(GUIDE),
+    "enlarging: decode": at(DETAIL, 0.2, totals=range(1, 9)),
+    "enlarging: encode": at(DETAIL, 0.3, totals=range(9, 10)),
+    "stage 2": at(DETAIL, 0.31, totals=range(2400, 2401)),
+    "decode": at(VIDEO, 0.1),
+    "encode": at(VIDEO, 0.6),
+}
+
+
+def cancelled(server, moment) -> tuple[str, float]:
+    """-> the node that was cancelled, and seconds from the cancel to the answer."""
+    sent = []
+
+    def note(kind: str, data: dict) -> None:
+        if not sent and moment(kind, data):
+            sent.append(time.monotonic())
+            server.client.interrupt()
+
+    with pytest.raises(JobFailed) as failed:
+        server.queue(job(), note)
+    assert failed.value.kind == "interrupted"
+    return failed.value.node_id, time.monotonic() - sent[0]
+
+
+def result(server, outputs: dict) -> bytes:
+    files = [f for out in outputs.values() for group in out.values() for f in group]
+    names = [f for f in files if isinstance(f, dict) and "filename" in f]
+    (file,) = [f for f in names if f["filename"].startswith("atlasvid_tiny_0")]
+    return (server.output / file["subfolder"] / file["filename"]).read_bytes()
+
+
+def test_a_cancel_in_every_phase_is_answered_and_the_next_job_is_right(server):
+    hit = {name: cancelled(server, moment) for name, moment in MOMENTS.items()}
+    assert {name: seconds for name, (_, seconds) in hit.items() if seconds > MOST_S} == {}
+    nodes = {name: node for name, (node, _) in hit.items() if name != "guide"}  # over in a blink
+    assert nodes == {
+        "stage 1": PROXY, "frames of the proxy": PROXY_FRAMES, "enlarging: decode": DETAIL,
+        "enlarging: encode": DETAIL, "stage 2": DETAIL, "decode": VIDEO, "encode": VIDEO,
+    }  # fmt: skip
+    after = result(server, server.queue(job())["outputs"])
+    forget(server)
+    for file in (server.output / "atlasvid" / "steps").glob("*/*"):
+        file.unlink()
+    page = watched(server, job())
+    assert result(server, page.outputs) == after
+    for node in (DETAIL, VIDEO):  # what lasts says how long still
+        (time_taken,) = page.outputs[node]["atlasvid_time"]
+        if max(time_taken["parts"].values(), default=time_taken["seconds"]) > 3:
+            told = [text for key, text in page.texts if key == node]
+            assert any(re.search(r": .*\d+ %, \d+ (s|min) left$", text) for text in told), told
