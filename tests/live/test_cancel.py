@@ -57,6 +57,7 @@ MOMENTS = {  # in the order of the job: what one leaves finished is not done aga
     "decode": at(VIDEO, 0.1),
     "encode": at(VIDEO, 0.6),
 }
+OVER_IN_A_BLINK = ("guide", "encode")  # the cancel may meet the node after it
 
 
 def cancelled(server, moment) -> tuple[str, float]:
@@ -84,10 +85,10 @@ def result(server, outputs: dict) -> bytes:
 def test_a_cancel_in_every_phase_is_answered_and_the_next_job_is_right(server):
     hit = {name: cancelled(server, moment) for name, moment in MOMENTS.items()}
     assert {name: seconds for name, (_, seconds) in hit.items() if seconds > MOST_S} == {}
-    nodes = {name: node for name, (node, _) in hit.items() if name != "guide"}  # over in a blink
+    nodes = {name: node for name, (node, _) in hit.items() if name not in OVER_IN_A_BLINK}
     assert nodes == {
         "stage 1": PROXY, "frames of the proxy": PROXY_FRAMES, "enlarging: decode": DETAIL,
-        "enlarging: encode": DETAIL, "stage 2": DETAIL, "decode": VIDEO, "encode": VIDEO,
+        "enlarging: encode": DETAIL, "stage 2": DETAIL, "decode": VIDEO,
     }  # fmt: skip
     after = result(server, server.queue(job())["outputs"])
     forget(server)
