@@ -37,7 +37,10 @@ class Codec:
 
 
 CODECS = {
-    "h264": Codec("libx264", "mp4", ".mp4", {8: "yuv420p", 10: "yuv420p10le"}, {}),
+    "h264": Codec(
+        "libx264", "mp4", ".mp4", {8: "yuv420p", 10: "yuv420p10le"},
+        {"x264-params": "cpu-independent=1"},  # else AVX-512 makes other bytes in every run
+    ),
     "h265": Codec(
         "libx265", "mp4", ".mp4", {8: "yuv420p", 10: "yuv420p10le"},
         {"x265-params": "log-level=error"},

@@ -101,6 +101,19 @@ def test_the_file_a_player_shows_is_the_one_given(tmp_path):
             assert (seen.int() - given[0].int()).abs().max() <= 3
 
 
+@pytest.mark.parametrize("codec, bits", ASKED)
+def test_the_same_frames_make_the_same_bytes(codec, bits, tmp_path):
+    skip_without(codec)
+    form = VideoFormat(codec, bits)
+    noise = torch.randint(2**bits, (24, 96, 96, 3), generator=torch.manual_seed(1))
+    smooth = ramps(24, bits, (96, 96))
+    given = ((smooth.int() + noise) // 2).to(smooth.dtype)
+    files = [tmp_path / f"{number}{form.suffix}" for number in range(3)]
+    for file in files:
+        write_video(file, [given], form)
+    assert len({file.read_bytes() for file in files}) == 1
+
+
 def test_a_half_file_has_no_final_name(tmp_path):
     def chunks():
         yield ramps(1, 8)

@@ -14,7 +14,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from devtools.client import JobFailed
+from atlasvid_batch.client import JobFailed
 from devtools.server import Server, ServerFailed, make_base
 
 from .common import ROOT
@@ -30,7 +30,7 @@ def job(keep_decoded: bool = True, latent: str = "long") -> dict:
         "video": (
             "AtlasVidTiledVAEDecodeToVideo",
             {
-                "vae": ["vae", 0], "samples": ["latent", 0], "fps": 16.0, "codec": "ffv1",
+                "vae": ["vae", 0], "samples": ["latent", 0], "fps": 16.0, "codec": "h264",
                 "bits": "8", "crf": 18, "tile": 0, "keep_decoded": keep_decoded,
             },
         ),
