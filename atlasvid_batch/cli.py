@@ -43,9 +43,28 @@ def parser() -> argparse.ArgumentParser:
         "http://127.0.0.1:8188",
     )  # fmt: skip
     out.add_argument("--out", type=Path, help="folder of the results; default TABLE_results")
-    out.add_argument("--map", action="append", default=[], metavar="COLUMN=ADDRESS")
-    out.add_argument("--set", action="append", default=[], metavar="ADDRESS=VALUE", dest="fixed")
-    out.add_argument("--ignore", action="append", default=[], metavar="COLUMN")
+    out.add_argument(
+        "--map",
+        action="append",
+        default=[],
+        metavar="COLUMN=ADDRESS",
+        help="the input that a column fills, such as prompt=Prompt.text",
+    )
+    out.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="ADDRESS=VALUE",
+        dest="fixed",
+        help="the same value in every job, such as Plan.frames=81",
+    )
+    out.add_argument(
+        "--ignore",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="a column that fills no input",
+    )
     out.add_argument("--ahead", type=int, default=2, help="jobs given to a server at a time (2)")
     out.add_argument("--tries", type=int, default=3, help="tries of a job before it failed (3)")
     out.add_argument(
@@ -74,6 +93,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             return run(wanted_jobs(args, manifest.batch), manifest, urls, out, args)
     except (TableError, InUse) as error:
         print(f"atlasvid_batch: {error}", file=sys.stderr)
+        return 2
+    except FileNotFoundError as error:
+        print(
+            f"atlasvid_batch: there is no file {error.filename}: correct its path", file=sys.stderr
+        )
         return 2
     except OSError as error:
         print(f"atlasvid_batch: {error}", file=sys.stderr)

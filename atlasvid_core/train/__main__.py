@@ -37,7 +37,13 @@ def main(argv: list[str] | None = None) -> int:
                 f"Run `{config.stage}`, or give a config of stage {args.command!r}."
             )
         return run(config)
-    except (ValueError, FileNotFoundError) as error:
+    except FileNotFoundError as error:
+        missing = error.filename or error
+        if str(missing) == str(args.config):
+            missing = f"{missing}: copy one from atlasvid_core/train/presets and name it"
+        print(f"atlasvid_core.train: there is no file {missing}", file=sys.stderr)
+        return 2
+    except ValueError as error:
         print(f"atlasvid_core.train: {error}", file=sys.stderr)
         return 2
 

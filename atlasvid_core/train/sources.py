@@ -108,7 +108,10 @@ def find_videos(where: str, fps: float) -> list[Source]:
             raise ValueError(f"{path} has a line without video or caption: every line needs both.")
         pairs = [(path.parent / row["video"], row["caption"]) for row in rows]
     else:
-        raise ValueError(f"data.videos is {where!r}: it must be a folder of videos or a JSONL.")
+        raise ValueError(
+            f"data.videos is {where!r}: it must be a folder of videos or a JSONL "
+            "that exists. Set data.videos to one."
+        )
     if not pairs:
         raise ValueError(f"{path} holds no videos ({', '.join(VIDEO_SUFFIXES)}).")
     videos: list[Source] = [VideoFile(p, caption, fps) for p, caption in pairs]
