@@ -141,7 +141,7 @@ def test_where_nothing_can_be_kept_the_job_goes_on(job, steps, output, caplog, m
 
 @contextmanager
 def no_room():
-    """No file may grow beyond 1 kB, as on a full disk; a log that the tests write to is one, too."""
+    """As on a full disk: no file may grow beyond 1 kB, nor may a log that pytest writes to."""
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
