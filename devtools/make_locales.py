@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from .graph_format import specs
-from .server import Server, make_base
+from .server import object_info
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCALES = ROOT / "locales"
@@ -56,11 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--host", type=Path, required=True, help="a ComfyUI folder")
     host = parser.parse_args().host.resolve()
-    with tempfile.TemporaryDirectory() as folder:
-        base = Path(folder)
-        make_base(base, ROOT)
-        with Server(host, Path(sys.executable), base, base / "server.log") as server:
-            texts = english(server.client.get("/object_info"))
+    texts = english(object_info(host, ROOT))
     path = LOCALES / "en" / "nodeDefs.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(texts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

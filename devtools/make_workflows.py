@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-import tempfile
 from pathlib import Path
 
 from .blueprints import all_blueprints, blueprint_format
 from .graph_format import api_format, save_format
 from .graphs import all_graphs
-from .server import Server, make_base
+from .server import object_info
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -34,11 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--host", type=Path, required=True, help="a ComfyUI folder")
     host = parser.parse_args().host.resolve()
-    with tempfile.TemporaryDirectory() as folder:
-        base = Path(folder)
-        make_base(base, ROOT)
-        with Server(host, Path(sys.executable), base, base / "server.log") as server:
-            files = rendered(server.client.get("/object_info"))
+    files = rendered(object_info(host, ROOT))
     for name, text in files.items():
         path = ROOT / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -126,3 +128,12 @@ class Server:
 
     def __exit__(self, *_) -> None:
         self.stop()
+
+
+def object_info(host: Path, pack: Path) -> dict[str, dict]:
+    """/object_info of a server of our own, with the pack: what each node takes and gives."""
+    with tempfile.TemporaryDirectory() as folder:
+        base = Path(folder)
+        make_base(base, pack)
+        with Server(host, Path(sys.executable), base, base / "server.log") as server:
+            return server.client.get("/object_info")
