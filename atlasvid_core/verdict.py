@@ -1,14 +1,15 @@
 """Whether a job fits a machine, and where it does not, the least change that makes it fit.
 
 A remedy is found by trying: each candidate changes the job or the plan a little more than the one
-before, and the first whose estimate no longer fails is named, with the inputs of VideoPlan that
-bring it about (or none, where it is another node's).
+before, and the first whose estimate no longer fails is named, with the node and its inputs that
+bring it about. Every text comes with its key in TEXTS and its values, for other languages.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from .estimate import Disk, Estimate, Job, Machine, estimate, host_need
 from .plan import VideoPlan, make_plan
@@ -22,14 +23,37 @@ NAMES = {
     "proxy": "Stage 1", "guide": "The guide", "enlarge": "The encode", "detail": "Stage 2",
     "decode": "The decode",
 }  # fmt: skip
+PLAN, GUIDE, PATCH, SAMPLER = (
+    f"AtlasVid{name}"
+    for name in ("Plan", "ScaledRoPEAligner", "LocalityPreservingPatch", "DetailJointSampler")
+)
+TEXTS = {
+    "host": "{stage} needs {need} of memory",
+    "device": "{stage} needs {need} of VRAM above the weights",
+    "offload": "{stage} leaves no room for all weights: some wait in RAM, which is slower",
+    "disk": "ComfyUI's {folder} folder needs {need}, {have} are free",
+    "proxy_frames": "The proxy has {frames} frames; Wan2.1 was trained on {trained}. "
+    "r_t {r_t} brings it there.",
+    "to_file": "Decode with TiledVAEDecodeToVideo, which holds a few frames at a time",
+    "guide_on_disk": "Set store of ScaledRoPEAligner to disk",
+    "budget": "Set memory_budget of LocalityPreservingPatch to 0 (automatic)",
+    "keep_steps": "Set keep_steps of DetailJointSampler to false",
+    "smaller": "With {inputs} it would fit",
+    "free_disk": "Free some space in ComfyUI's {folder} folder, or make a smaller video",
+    "least": "Choose a smaller or shorter video, or a smaller model",
+}
+Values = tuple[tuple[str, str | int], ...]
 
 
 @dataclass(frozen=True)
 class Remedy:
-    """What to do, in words; `inputs` of VideoPlan that do it, empty where another node's do."""
+    """What to do, in words; the `inputs` of the node (its id) that do it, if any do."""
 
     text: str
-    inputs: tuple[tuple[str, int], ...] = ()
+    inputs: tuple[tuple[str, str | int | bool], ...] = ()
+    node: str = PLAN
+    key: str = ""  # of TEXTS, and what stands in it
+    values: Values = ()
 
 
 @dataclass(frozen=True)
@@ -42,6 +66,8 @@ class Check:
     have_bytes: int
     fits: bool
     text: str = ""  # what is wrong, or worth knowing
+    key: str = ""
+    values: Values = ()
     remedy: Remedy | None = None
 
 
@@ -58,13 +84,14 @@ def advice(plan: VideoPlan) -> tuple[Remedy, ...]:
     if plan.proxy_frames_px <= WAN_FRAMES:
         return ()
     r_t = -(-(plan.frames_px - 1) // (WAN_FRAMES - 1))
-    return (
-        Remedy(
-            f"The proxy has {plan.proxy_frames_px} frames; Wan2.1 was trained on {WAN_FRAMES}. "
-            f"r_t {r_t} brings it there.",
-            (("r_t", r_t),),
-        ),
-    )
+    told = _said("proxy_frames", frames=plan.proxy_frames_px, trained=WAN_FRAMES, r_t=r_t)
+    return (Remedy(**told, inputs=(("r_t", r_t),)),)
+
+
+def _said(key: str, **values: str | int) -> dict[str, Any]:
+    """The fields that a text takes: in English, and as key and values."""
+    shown = {k: NAMES.get(v, v) if k == "stage" else v for k, v in values.items()}
+    return {"text": TEXTS[key].format(**shown), "key": key, "values": tuple(values.items())}
 
 
 def _measured(found: Estimate) -> Iterator[Check]:
@@ -75,8 +102,8 @@ def _measured(found: Estimate) -> Iterator[Check]:
     need = host_need(stage, machine)
     short = machine.shared and found.problem
     fits = need <= machine.host_bytes and not short
-    text = "" if fits else f"{NAMES[stage.name]} needs {_gib(need)} of memory"
-    yield Check("host", stage.name, need, machine.host_bytes, fits, text)
+    told = {} if fits else _said("host", stage=stage.name, need=_gib(need))
+    yield Check("host", stage.name, need, machine.host_bytes, fits, **told)
     yield from _disks(found.disk, machine)
 
 
@@ -87,15 +114,11 @@ def _device(found: Estimate) -> Check:
     above = stage.device_bytes - stage.weight_bytes
     most = max(found.stages, key=lambda stage: stage.device_bytes)
     if above > have or found.problem:
-        name = "Stage 2" if found.problem else NAMES[stage.name]
-        text = f"{name} needs {_gib(above)} of VRAM above the weights"
-        return Check("device", stage.name, stage.device_bytes, have, False, text)
-    text = ""
-    if most.device_bytes > have:
-        text = (
-            f"{NAMES[most.name]} leaves no room for all weights: some wait in RAM, which is slower"
-        )
-    return Check("device", most.name, most.device_bytes, have, True, text)
+        name = "detail" if found.problem else stage.name
+        told = _said("device", stage=name, need=_gib(above))
+        return Check("device", stage.name, stage.device_bytes, have, False, **told)
+    told = _said("offload", stage=most.name) if most.device_bytes > have else {}
+    return Check("device", most.name, most.device_bytes, have, True, **told)
 
 
 def _disks(disk: Disk, machine: Machine) -> Iterator[Check]:
@@ -104,8 +127,8 @@ def _disks(disk: Disk, machine: Machine) -> Iterator[Check]:
         ("temp", disk.temp, machine.temp_free_bytes),
     ):
         fits = need <= have
-        text = "" if fits else f"ComfyUI's {name} folder needs {_gib(need)}, {_gib(have)} are free"
-        yield Check(name, "decode", need, have, fits, text)
+        told = {} if fits else _said("disk", folder=name, need=_gib(need), have=_gib(have))
+        yield Check(name, "decode", need, have, fits, **told)
 
 
 def _remedy(found: Estimate, name: str) -> Remedy:
@@ -116,32 +139,36 @@ def _remedy(found: Estimate, name: str) -> Remedy:
         return all(check.fits for check in _measured(tried) if check.name == name)
 
     plan, job = found.plan, found.job
-    for text, other in _other_nodes(job):
+    for remedy, other in _other_nodes(job):
         if fits(plan, other):
-            return Remedy(text)
-    for inputs, text in _smaller(plan, lambda p: fits(p, job)):
-        return Remedy(text, tuple(inputs.items()))
+            return remedy
+    for inputs in _smaller(plan, lambda p: fits(p, job)):
+        named = " and ".join(f"{k} {v}" for k, v in inputs.items())
+        return Remedy(**_said("smaller", inputs=named), inputs=tuple(inputs.items()))
     if name in ("output", "temp"):
-        return Remedy(f"Free some space in ComfyUI's {name} folder, or make a smaller video")
-    return Remedy("Choose a smaller or shorter video, or a smaller model")
+        return Remedy(**_said("free_disk", folder=name))
+    return Remedy(**_said("least"))
 
 
-def _other_nodes(job: Job) -> Iterator[tuple[str, Job]]:
+def _other_nodes(job: Job) -> Iterator[tuple[Remedy, Job]]:
+    def do(key: str, node: str, **inputs: str | int | bool) -> Remedy:
+        return Remedy(**_said(key), inputs=tuple(inputs.items()), node=node)
+
     if job.images:
         job = replace(job, images=False)
-        yield "Decode with TiledVAEDecodeToVideo, which holds a few frames at a time", job
+        yield Remedy(**_said("to_file")), job
     if not job.guide_on_disk:
-        yield "Set store of ScaledRoPEAligner to disk", replace(job, guide_on_disk=True)
+        yield do("guide_on_disk", GUIDE, store="disk"), replace(job, guide_on_disk=True)
     if job.memory_budget_bytes:
         job = replace(job, memory_budget_bytes=0)
-        yield "Set memory_budget of LocalityPreservingPatch to 0 (automatic)", job
+        yield do("budget", PATCH, memory_budget=0), job
     if job.keep_steps:
-        yield "Set keep_steps of DetailJointSampler to false", replace(job, keep_steps=False)
+        yield do("keep_steps", SAMPLER, keep_steps=False), replace(job, keep_steps=False)
 
 
 def _smaller(
     plan: VideoPlan, fits: Callable[[VideoPlan], bool]
-) -> Iterator[tuple[dict[str, int], str]]:
+) -> Iterator[dict[str, int]]:
     """What fits, the least loss first: a smaller proxy, a video at least half as long, a smaller
     frame, a short video."""
     least = min(plan.proxy_height_px, LEAST_PROXY_PX)
@@ -159,9 +186,7 @@ def _smaller(
 
         best = _largest(values, lambda value: fits(changed(plan, **inputs(value))))
         if best is not None:
-            chosen = inputs(best)
-            named = " and ".join(f"{k} {v}" for k, v in chosen.items())
-            yield chosen, f"With {named} it would fit"
+            yield inputs(best)
 
 
 def _size(plan: VideoPlan, part: int) -> dict[str, int]:

@@ -1,7 +1,9 @@
 """What the panel of VideoPlan shows: estimates, verdicts, remedies, snapped sizes."""
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,7 +20,7 @@ from atlasvid_core.plan_report import plan_of, report
 from atlasvid_core.snap import snapped
 from atlasvid_core.units import Grid
 from atlasvid_core.vae_cost import decode_flops, decode_plan, encode_flops, scratch_bytes
-from atlasvid_core.verdict import advice, changed, checks
+from atlasvid_core.verdict import NAMES, TEXTS, _other_nodes, advice, changed, checks
 from atlasvid_core.wan.dit import WanConfig
 from atlasvid_core.wan.vae import WanVAE
 
@@ -107,7 +109,7 @@ def test_a_remedy_is_one(plan, job, machine, name):
     found = check(estimate(plan, job, machine), name)
     assert not found.fits and found.text and found.remedy
     inputs = dict(found.remedy.inputs)
-    assert inputs
+    assert inputs and found.remedy.node == "AtlasVidPlan"
     changed_plan = changed(plan, **inputs)
     assert check(estimate(changed_plan, job, machine), name).fits
     if "frames" in inputs:  # and nothing longer is
@@ -118,9 +120,38 @@ def test_a_remedy_is_one(plan, job, machine, name):
 def test_other_nodes_come_first_where_they_suffice():
     job = Job(config=WAN_14B)
     found = check(estimate(at(frames=321), job, card(vram=48, ram=48)), "host")
-    assert "disk" in found.remedy.text and not found.remedy.inputs
+    assert found.remedy.node == "AtlasVidScaledRoPEAligner"
+    assert found.remedy.inputs == (("store", "disk"),)
     images = check(estimate(at(frames=321), Job(images=True), card(ram=24)), "host")
-    assert "TiledVAEDecodeToVideo" in images.remedy.text
+    assert "TiledVAEDecodeToVideo" in images.remedy.text and not images.remedy.inputs
+    kept = estimate(at(), Job(), card())
+    without = estimate(at(), Job(keep_steps=False), card())
+    short = replace(card(), output_free_bytes=(kept.disk.output + without.disk.output) // 2)
+    steps = check(estimate(at(), Job(), short), "output").remedy
+    assert (steps.node, steps.inputs) == ("AtlasVidDetailJointSampler", (("keep_steps", False),))
+
+
+def test_the_nodes_that_remedies_name_have_such_inputs():
+    """Ids and inputs as the node files declare them."""
+    nodes = Path(__file__).resolve().parent.parent / "nodes"
+    declared = {
+        re.search(r'node_id="(\w+)"', text)[1]: text
+        for text in (f.read_text(encoding="utf-8") for f in nodes.glob("*.py"))
+        if 'node_id="' in text
+    }
+    job = Job(images=True, memory_budget_bytes=GIB)
+    remedies = [remedy for remedy, _ in _other_nodes(job)]
+    assert len(remedies) == 4
+    for remedy in remedies:
+        for name, _ in remedy.inputs:
+            assert f'"{name}"' in declared[remedy.node]
+
+
+def test_key_and_values_say_what_the_text_says():
+    for found in (estimate(at(frames=641), Job(), card(vram=3, ram=8, disk=12)),):
+        for told in (*checks(found), *(c.remedy for c in checks(found) if c.remedy)):
+            values = {k: NAMES.get(v, v) if k == "stage" else v for k, v in told.values}
+            assert told.text == (TEXTS[told.key].format(**values) if told.key else "")
 
 
 def test_weights_that_wait_are_told_not_refused():

@@ -3,9 +3,10 @@
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 import { texts } from "./timing.js";
+import { everyNode } from "./within.js";
 import { wordsOf } from "./words.js";
 
-const kept = new Set(); // ids of nodes that the running or last job did not run again
+const kept = new Set(); // ids in the job of nodes that the running or last one did not run again
 const FONT = "11px sans-serif";
 const BELOW_PX = 14;
 const CLASS = "atlasvid-footer";
@@ -16,8 +17,13 @@ function color() {
   return named.trim() || "#999";
 }
 
+function wasKept(node) {
+  if (!kept.size || node.graph === app.graph) return kept.has(String(node.id));
+  return [...everyNode(app.graph)].some(([id, other]) => other === node && kept.has(id));
+}
+
 function textsOf(node) {
-  return texts(node.atlasvidTime, kept.has(String(node.id)), wordsOf(app));
+  return texts(node.atlasvidTime, wasKept(node), wordsOf(app));
 }
 
 /** On a canvas node: the longest text that is no wider than the node. */
@@ -36,7 +42,7 @@ function draw(node, context) {
 /** On nodes that are elements of the page ("Nodes 2.0"), which draw nothing on the canvas. */
 function attach() {
   if (!window.LiteGraph?.vueNodesMode || !app.graph) return;
-  for (const node of app.graph.nodes) {
+  for (const node of (app.canvas.graph ?? app.graph).nodes) {
     const element = node.atlasvidTime && document.querySelector(`[data-node-id="${node.id}"]`);
     if (!element) continue;
     let footer = element.querySelector(`:scope > .${CLASS}`);

@@ -2,7 +2,7 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { inputsOf, jobOf, widget } from "./plan/graph.js";
+import { inputsOf, jobOf, settable, userOf } from "./plan/graph.js";
 import { LABELS } from "./plan/labels.js";
 import { View } from "./plan/view.js";
 import { inLanguage } from "./words.js";
@@ -23,7 +23,8 @@ class Panel {
     this.say = inLanguage(app, LABELS);
     const act = {
       inputs: () => inputsOf(node).inputs,
-      set: (inputs) => this.set(inputs),
+      set: (inputs, type) => this.set(inputs, type),
+      canSet: (inputs, type) => this.ruling(inputs, type).every(({ widget }) => widget),
       choose: (model) => this.choose(model),
     };
     this.view = new View(act, this.say);
@@ -51,17 +52,23 @@ class Panel {
     else if (this.moved.get(w.name)?.[1] !== w.value) this.moved.delete(w.name);
   }
 
-  set(inputs) {
+  /** One step of undo: inputs of the plan, or of the node of a type that uses it. */
+  set(inputs, type = NODE) {
     app.canvas?.emitBeforeChange?.();
-    for (const [name, value] of Object.entries(inputs)) {
-      const w = widget(this.node, name);
-      if (!w || w.value === value) continue;
-      w.value = value;
-      w.callback?.(value, app.canvas, this.node);
+    for (const { node, widget, value } of this.ruling(inputs, type)) {
+      if (!widget || widget.value === value) continue;
+      widget.value = value;
+      widget.callback?.(value, app.canvas, node);
     }
     app.canvas?.emitAfterChange?.();
     this.node.setDirtyCanvas?.(true, true);
     this.refresh();
+  }
+
+  /** Each value with the widget that it is written to; none where it can't be, or no node is there. */
+  ruling(inputs, type = NODE) {
+    const user = userOf(this.node, type);
+    return Object.entries(inputs).map(([name, value]) => ({ ...settable(user, name), value }));
   }
 
   choose(model) {

@@ -35,6 +35,24 @@ CONNECT = """async () => {
   return (await window.app.graphToPrompt()).output;
 }"""
 ENTER = "() => window.app.canvas.setGraph(window.app.graph.nodes[0].subgraph)"
+OUTSIDE = """(names) => names.map(
+  (name) => window.app.graph.nodes[0].widgets.find((w) => w.name === name).value)"""
+SMALL = """() => {
+  for (const node of window.app.graph.nodes[0].subgraph.nodes) {
+    for (const [name, value] of Object.entries({ steps: 1, proxy_height: 32 })) {
+      const found = node.widgets?.find((w) => w.name === name);
+      if (found) found.value = value;
+    }
+  }
+}"""
+TIMED = """window.app?.graph?.nodes?.[0]?.subgraph?.nodes
+  .find((n) => n.type === "AtlasVidDetailJointSampler")?.atlasvidTime?.seconds > 0"""
+STORED = """() => Object.values({ ...localStorage, ...sessionStorage })
+  .some((text) => text.includes(window.app.graph.id) && text.includes("SaveVideo"))"""
+IN_HISTORY = """async () => {
+  const jobs = Object.values(await (await fetch("/api/history")).json());
+  return jobs.some((job) => job.prompt[3]?.extra_pnginfo?.workflow?.id === window.app.graph.id);
+}"""
 LEAVE = "() => window.app.canvas.setGraph(window.app.graph)"
 
 
@@ -66,6 +84,24 @@ def test_a_blueprint_opens_and_is_the_chain_inside_it(canvas, name):
         model = panel.locator(".av-model[title*='AtlasVid-Tiny, read off the file']")
         model.wait_for(state="attached", timeout=10_000)
         assert "96 × 64, 9 f" in panel.locator("[data-fact=video]").inner_text()
+        panel.locator(".av-presets button", has_text="720p").dispatch_event("click")
+        assert page.evaluate(OUTSIDE, ["width", "height"]) == [1280, 720]  # set there
     finally:
         page.evaluate(LEAVE)
+    assert canvas.problems == []
+
+
+def test_times_of_nodes_inside_come_back_with_a_reload(canvas):
+    """A job of the whole blueprint; its nodes' times come from the history once the page is anew."""
+    canvas.problems.clear()
+    page = canvas.page
+    show_graph(page, json.loads((ROOT / "subgraphs" / "AtlasVid two stages.json").read_text()))
+    page.evaluate(CONNECT)
+    page.evaluate(SMALL)
+    page.evaluate("window.app.queuePrompt(0, 1)")
+    page.wait_for_function(TIMED, timeout=120_000)
+    page.wait_for_function(STORED)
+    page.wait_for_function(IN_HISTORY)
+    page.reload(wait_until="domcontentloaded")
+    page.wait_for_function(TIMED, timeout=60_000)
     assert canvas.problems == []

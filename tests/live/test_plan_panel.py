@@ -2,15 +2,19 @@
 
 import json
 import re
+from dataclasses import replace
+from string import Formatter
 
 import pytest
 
 from atlasvid_core.attention.mask import align, aligned_proxy, neighbours
 from atlasvid_core.calibration import Calibration
-from atlasvid_core.estimate import Job, Machine
+from atlasvid_core.estimate import Job, Machine, estimate
 from atlasvid_core.plan_report import plan_of, report
+from atlasvid_core.verdict import TEXTS, checks
 from atlasvid_core.wan.dit import WanConfig
 from devtools.browser import open_page, settle, show_graph
+from devtools.screenshots import EXAMPLE
 
 from .common import WORKFLOWS, listen
 
@@ -38,6 +42,14 @@ VALUES = """(title) => {
   const saved = node.widgets.filter((w) => w.serialize !== false);
   return Object.fromEntries(saved.map((w) => [w.name, w.value]));
 }"""
+REMOVE = """(title) => {
+  const node = window.app.graph.nodes.find((n) => n.title === title);
+  window.app.graph.remove(node);
+}"""
+BIG = {
+    "width": 3840, "height": 2160, "frames": 321, "fps": 16, "r_t": 4, "proxy_height": 480,
+    "cube_t": 4, "cube_h": 8, "cube_w": 8, "reach": "faces", "alignment": "ratio",
+}  # fmt: skip
 PARTS = [
     f".av-{part}" for part in ("presets", "head", "frame", "time", "caption", "bars", "stages")
 ]
@@ -187,27 +199,57 @@ def test_red_comes_with_a_remedy_that_works(page, change):
     for _ in range(8):
         if panel.get_attribute("data-state") == "fits":
             break
-        note = page.locator(".av-note.av-bad").first
-        if note.locator("button").count():
-            note.locator("button").click()
-        else:
-            page.evaluate(SET, of_another_node(note.inner_text()))
+        page.locator(".av-note.av-bad button").first.click()
         page.wait_for_function(STILL)
     assert panel.get_attribute("data-state") == "fits"
     assert page.locator(".av-note.av-bad").count() == 0
 
 
-def of_another_node(text: str) -> list:
-    """"Set X of NODE to VALUE" -> the node's title in the tiny demo, and its widget's value."""
-    named = re.search(r"Set (\w+) of (\w+) to (\w+)", text)
-    assert named, f"a remedy that can't be taken: {text}"
-    titles = {
-        "ScaledRoPEAligner": "The guide",
-        "LocalityPreservingPatch": "Local, guided attention",
-        "DetailJointSampler": "Stage 2: the detail",
-    }
-    value = {"false": False, "0": 0}.get(named[3], named[3])
-    return [titles[named[2]], {named[1]: value}]
+@pytest.mark.parametrize(
+    ("title", "name", "value", "lacks"),
+    [
+        ("The guide", "store", "disk", "host_bytes"),
+        ("Stage 2: the detail", "keep_steps", False, "output_free_bytes"),
+    ],
+)
+def test_a_remedy_of_another_node_is_one_press_and_one_undo(page, title, name, value, lacks):
+    """Of a machine that has a little less than the job takes, and enough once that is set."""
+    plan, _ = plan_of(BIG)
+    job = Job(config=WanConfig())
+    most, least = (
+        next(c.need_bytes for c in checks(estimate(plan, j, EXAMPLE)) if f"{c.name}_" in lacks)
+        for j in (job, replace(job, guide_on_disk=True, keep_steps=False))
+    )
+    machine = replace(EXAMPLE, **{lacks: (most + least) // 2})
+
+    def answer(route):
+        asked = json.loads(route.request.post_data)
+        its = replace(
+            job,
+            guide_on_disk=asked["job"].get("guide_store") == "disk",
+            keep_steps=asked["job"].get("keep_steps", True),
+        )
+        model = {"model": {"label": "Wan2.1 1.3B", "source": "chosen"}, "measuring": False}
+        route.fulfill(json={**report(asked["inputs"], its, machine), **model})
+
+    page.route("**/atlasvid/plan", answer)
+    try:
+        page.evaluate(SET, ["Plan", BIG])
+        note = page.locator(".av-note.av-bad", has_text=f"Set {name} of")
+        note.wait_for()
+        before = page.evaluate(VALUES, title)
+        note.locator("button").click()
+        page.wait_for_selector(".av-panel[data-state=fits]")
+        assert page.evaluate(VALUES, title) == {**before, name: value}
+        page.evaluate("() => document.activeElement?.blur()")
+        page.keyboard.press("Control+z")
+        note.wait_for()
+        assert page.evaluate(VALUES, title) == before
+        page.evaluate(REMOVE, title)  # nothing to press where the node is not there
+        page.wait_for_selector(".av-note.av-bad")
+        page.wait_for_function("!document.querySelector('.av-note.av-bad button')")
+    finally:
+        page.unroute("**/atlasvid/plan")
 
 
 def test_it_outlives_copies_undo_and_collapse_and_is_not_saved(page, change):
@@ -280,6 +322,24 @@ def test_its_words_are_there_in_both_languages(page):
     }"""
     english, chinese = page.evaluate(kinds)
     assert len(english) > 40 and sorted(english) == sorted(chinese)
+
+
+def test_what_the_server_says_is_there_in_chinese(page):
+    """Every text of the core, by its key; the names in it as they stand."""
+    told = """async (items) => {
+      const { LABELS } = await import("/extensions/atlasvid/plan/labels.js");
+      return items.map((item) => LABELS.zh.told(item));
+    }"""
+    known = {"stage": "detail", "folder": "output"}
+    items = []
+    for key, text in TEXTS.items():
+        names = [name for _, name, _, _ in Formatter().parse(text) if name]
+        items.append({"key": key, "text": text, "values": [[n, known.get(n, n)] for n in names]})
+    for item, chinese in zip(items, page.evaluate(told, items)):
+        assert re.search("[\u4e00-\u9fff]", chinese), item["key"]
+        assert "undefined" not in chinese
+        for name, _ in item["values"]:
+            assert name in known or name in chinese
 
 
 def test_without_its_route_it_says_so_and_the_node_works_on(page, change, canvas):

@@ -17,17 +17,41 @@ export function inputsOf(node) {
   const inputs = {};
   const hidden = [];
   for (const name of INPUTS) {
-    inputs[name] = value(node, name);
-    const input = node.inputs?.find((i) => i.widget?.name === name);
-    const from = input && originOf(node.graph, input.link);
-    if (!from) continue;
-    const given = from.whole
-      ? value(from.whole, from.entry)
-      : from.node.widgets?.find((w) => typeof w.value === typeof inputs[name])?.value;
-    if (given === undefined) hidden.push(name);
-    else inputs[name] = given;
+    const ruling = ruleOf(node, name);
+    if (!ruling) hidden.push(name);
+    inputs[name] = ruling ? ruling.widget.value : value(node, name);
   }
   return { inputs, hidden };
+}
+
+/**
+ * The widget that gives a node's input its value, and the node that holds it: its own, that of the
+ * subgraph around it, or what is linked to it; undefined where only the running workflow knows.
+ */
+function ruleOf(node, name) {
+  const own = widget(node, name);
+  const input = node.inputs?.find((i) => i.widget?.name === name);
+  const from = input && originOf(node.graph, input.link);
+  if (!from) return own && { node, widget: own };
+  const holder = from.whole ?? from.node;
+  const given = from.whole
+    ? widget(from.whole, from.entry)
+    : holder.widgets?.find((w) => typeof w.value === typeof own?.value);
+  return given?.value === undefined ? undefined : { node: holder, widget: given };
+}
+
+/** The same, where writing it sets this input and nothing else: not a widget of some other node. */
+export function settable(node, name) {
+  const ruling = node && ruleOf(node, name);
+  const plain = ruling && (ruling.node === node || ruling.node.subgraph || isPrimitive(ruling.node));
+  return plain ? ruling : undefined;
+}
+
+const isPrimitive = (node) => String(node.type).startsWith("Primitive");
+
+/** The plan itself, or the active node of a type that uses it. */
+export function userOf(plan, type) {
+  return plan.type === type ? plan : targetsOf(plan, 0).find((node) => node.type === type);
 }
 
 /** Steps, files and choices of the nodes that use this plan; what is not there is left out. */
@@ -72,7 +96,7 @@ function originOf(graph, id) {
   for (let i = 0; i < FURTHEST; i++) {
     const link = id === null || id === undefined ? undefined : linkOf(graph, id);
     if (!link) return undefined;
-    if (link.origin_id === ENTRANCE) {
+    if (Number(link.origin_id) === ENTRANCE) { // a text in newer pages
       const whole = instanceOf(graph);
       const entry = whole?.inputs?.[link.origin_slot];
       if (!entry) return undefined;

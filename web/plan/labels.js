@@ -1,5 +1,5 @@
-// The panel's own words, in the languages that the pack is written in. Remedies come from the
-// server, in English, as every message of the nodes does.
+// The panel's words, in the languages that the pack is written in. What the server says comes in
+// English with its key and values (atlasvid_core/verdict.py), for the other languages.
 
 const EN = {
   stages: {
@@ -32,6 +32,25 @@ const EN = {
   linked: (name) => `${name} comes through a link: shown is its widget's value.`,
   moved: (name, given, used, why) => `${name} ${given} → ${used}: ${why}.`,
   noAnswer: (why) => `${why}. The plan itself works; its summary output says the same.`,
+  sentences: (...texts) => texts.map((text) => (text.endsWith(".") ? text : `${text}.`)).join(" "),
+  told: ({ text }) => text,
+};
+
+const FOLDERS = { output: "输出", temp: "临时" };
+const ZH_TOLD = {
+  host: ({ stage, need }) => `${ZH.stages[stage]}需要 ${need} 内存`,
+  device: ({ stage, need }) => `${ZH.stages[stage]}在权重之外还需要 ${need} 显存`,
+  offload: ({ stage }) => `${ZH.stages[stage]}时显存放不下全部权重：一部分留在内存中，速度较慢`,
+  disk: ({ folder, need, have }) => `ComfyUI 的${FOLDERS[folder]}文件夹需要 ${need}，可用 ${have}`,
+  proxy_frames: ({ frames, trained, r_t }) =>
+    `代理有 ${frames} 帧，而 Wan2.1 按 ${trained} 帧训练。r_t 设为 ${r_t} 即可`,
+  to_file: () => "请用 TiledVAEDecodeToVideo 解码，它一次只保留几帧",
+  guide_on_disk: () => "请将 ScaledRoPEAligner 的 store 设为 disk",
+  budget: () => "请将 LocalityPreservingPatch 的 memory_budget 设为 0（自动）",
+  keep_steps: () => "请将 DetailJointSampler 的 keep_steps 设为 false",
+  smaller: ({ inputs }) => `改为 ${inputs.replaceAll(" and ", "、")} 即可`,
+  free_disk: ({ folder }) => `请在 ComfyUI 的${FOLDERS[folder]}文件夹腾出空间，或制作较小的视频`,
+  least: () => "请选择较小或较短的视频，或较小的模型",
 };
 
 const ZH = {
@@ -62,6 +81,8 @@ const ZH = {
   linked: (name) => `${name} 由连线给出：此处显示的是控件的值。`,
   moved: (name, given, used, why) => `${name} ${given} → ${used}：${why}。`,
   noAnswer: (why) => `${why}。规划本身可用，摘要输出给出同样的内容。`,
+  sentences: (...texts) => texts.map((text) => `${text}。`).join(""),
+  told: ({ text, key, values }) => ZH_TOLD[key]?.(Object.fromEntries(values)) ?? text,
 };
 
 export const LABELS = { en: EN, zh: ZH };

@@ -9,8 +9,8 @@ const MODELS = { auto: "auto", "1.3b": "Wan2.1 1.3B", "14b": "Wan2.1 14B", tiny:
 const NEARLY = 0.9; // of what there is: worth a second look
 
 export class View {
-  /** `act.set(inputs)` writes widgets; `act.choose(model)` picks the model of the figures; `say`:
-   * the words of labels.js. */
+  /** `act.set(inputs, type)` writes widgets of the plan or of the node of a type that uses it, where
+   * `act.canSet`; `act.choose(model)` picks the model of the figures; `say`: words of labels.js. */
   constructor(act, say) {
     [this.act, this.say] = [act, say];
     this.drawing = new Drawing(say.cube);
@@ -123,9 +123,11 @@ export class View {
   }
 
   note(notes) {
-    this.notes.replaceChildren(...notes.map(({ kind, text, inputs }) => {
-      const fix = inputs?.length
-        ? [el("button", { type: "button", click: () => this.act.set(Object.fromEntries(inputs)) }, this.say.set)]
+    this.notes.replaceChildren(...notes.map(({ kind, text, inputs, node }) => {
+      const change = Object.fromEntries(inputs ?? []);
+      const press = () => this.act.set(change, node);
+      const fix = inputs?.length && this.act.canSet(change, node)
+        ? [el("button", { type: "button", click: press }, this.say.set)]
         : [];
       return el("div", { class: `av-note av-${kind}` }, el("span", {}, text), ...fix);
     }));
@@ -138,7 +140,7 @@ function bar(check, say) {
   const fill = el("i", { style: `width: ${Math.min(100, 100 * part)}%` });
   const text = el("span", { class: "av-share" });
   show(text, share(check.need_bytes, check.have_bytes), check.need_bytes);
-  const title = check.text || say.most(say.stages[check.stage]);
+  const title = say.told(check) || say.most(say.stages[check.stage]);
   return el("div", { class: `av-bar av-${kind}`, "data-check": check.name, title },
     el("label", {}, say.bars[check.name]), el("div", { class: "av-track" }, fill), text);
 }
@@ -157,12 +159,15 @@ function notesOf(answer, hidden, say) {
   const failed = answer.checks.filter((c) => !c.fits);
   const warned = answer.checks.filter((c) => c.fits && c.text);
   return [
-    ...failed.map((c) => ({ kind: "bad", text: `${c.text}. ${c.remedy.text}.`, inputs: c.remedy.inputs })),
+    ...failed.map(({ remedy, ...check }) => ({
+      kind: "bad", text: say.sentences(say.told(check), say.told(remedy)),
+      inputs: remedy.inputs, node: remedy.node,
+    })),
     ...answer.snapped.map((s) => ({
       kind: "bad", text: say.moved(s.name, s.given, s.used, s.why), inputs: [[s.name, s.used]],
     })),
-    ...answer.advice.map((a) => ({ kind: "warn", text: a.text, inputs: a.inputs })),
-    ...warned.map((c) => ({ kind: "warn", text: `${c.text}.` })),
+    ...answer.advice.map((a) => ({ kind: "warn", text: say.told(a), inputs: a.inputs, node: a.node })),
+    ...warned.map((c) => ({ kind: "warn", text: say.sentences(say.told(c)) })),
     ...(answer.moved ?? []).map((text) => ({ kind: "info", text })),
     ...hidden.map((name) => ({ kind: "info", text: say.linked(name) })),
     ...(answer.proxy_snap ? [{ kind: "info", text: `${answer.proxy_snap}.` }] : []),
