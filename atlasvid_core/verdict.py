@@ -90,7 +90,7 @@ def advice(plan: VideoPlan) -> tuple[Remedy, ...]:
 
 def _said(key: str, **values: str | int) -> dict[str, Any]:
     """The fields that a text takes: in English, and as key and values."""
-    shown = {k: NAMES.get(v, v) if k == "stage" else v for k, v in values.items()}
+    shown = {k: NAMES[str(v)] if k == "stage" else v for k, v in values.items()}
     return {"text": TEXTS[key].format(**shown), "key": key, "values": tuple(values.items())}
 
 
@@ -166,9 +166,7 @@ def _other_nodes(job: Job) -> Iterator[tuple[Remedy, Job]]:
         yield do("keep_steps", SAMPLER, keep_steps=False), replace(job, keep_steps=False)
 
 
-def _smaller(
-    plan: VideoPlan, fits: Callable[[VideoPlan], bool]
-) -> Iterator[dict[str, int]]:
+def _smaller(plan: VideoPlan, fits: Callable[[VideoPlan], bool]) -> Iterator[dict[str, int]]:
     """What fits, the least loss first: a smaller proxy, a video at least half as long, a smaller
     frame, a short video."""
     least = min(plan.proxy_height_px, LEAST_PROXY_PX)

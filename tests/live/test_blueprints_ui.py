@@ -92,7 +92,7 @@ def test_a_blueprint_opens_and_is_the_chain_inside_it(canvas, name):
 
 
 def test_times_of_nodes_inside_come_back_with_a_reload(canvas):
-    """A job of the whole blueprint; its nodes' times come from the history once the page is anew."""
+    """A job of the whole blueprint; its nodes' times come from the history."""
     canvas.problems.clear()
     page = canvas.page
     show_graph(page, json.loads((ROOT / "subgraphs" / "AtlasVid two stages.json").read_text()))
