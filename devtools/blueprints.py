@@ -52,10 +52,8 @@ def two_stages() -> Blueprint:
         Node("proxy", "AtlasVidSemanticProxyGenerator", "Stage 1: the proxy", (510, 0),
              {"model": at["stage_1_model"], "positive": at["positive"],
               "negative": at["negative"], "plan": Link("plan")}),
-        Node("frames", "AtlasVidTiledVAEDecode", "Frames of the proxy", (510, 380),
-             {"vae": at["vae"], "samples": Link("proxy")}),
-        Node("proxy_video", "CreateVideo", "Proxy video", (510, 540),
-             {"images": Link("frames"), "fps": 4.0}),
+        Node("proxy_video", "AtlasVidTiledVAEDecodeToVideo", "Proxy video", (510, 380),
+             {"vae": at["vae"], "samples": Link("proxy"), "fps": 4.0}),
         *_stage_2(at),
     )  # fmt: skip
     return Blueprint(

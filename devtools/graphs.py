@@ -197,8 +197,6 @@ def _stage_1(model: str, positive: str, negative: str, *, steps, cfg, shift) -> 
     return (
         Node("proxy", "AtlasVidSemanticProxyGenerator", "Stage 1: the proxy", (STAGE_1, 60),
              inputs),
-        Node("proxy_frames", "AtlasVidTiledVAEDecode", "Frames of the proxy", (STAGE_1, 520),
-             {"vae": Link("vae"), "samples": Link("proxy")}),
     )  # fmt: skip
 
 
@@ -217,9 +215,9 @@ def _stage_2(proxy_model, detail_model, positive, *, steps, denoise, shift) -> t
 
 def _videos(prefix: str, *, fps: float, proxy_fps: float) -> tuple[Node, ...]:
     return (
-        Node("proxy_video", "CreateVideo", "Proxy video", (STAGE_1, 770),
-             {"images": Link("proxy_frames"), "fps": proxy_fps}),
-        Node("save_proxy", "SaveVideo", "Save the proxy", (STAGE_1, 940),
+        Node("proxy_video", "AtlasVidTiledVAEDecodeToVideo", "Proxy video", (STAGE_1, 520),
+             {"vae": Link("vae"), "samples": Link("proxy"), "fps": proxy_fps}),
+        Node("save_proxy", "SaveVideo", "Save the proxy", (STAGE_1, 880),
              {"video": Link("proxy_video"), "filename_prefix": f"video/atlasvid_{prefix}_proxy"},
              height_px=SAVED_PX),
         Node("video", "AtlasVidTiledVAEDecodeToVideo", "Video", (FRAMES, 60),
@@ -247,7 +245,7 @@ COMPARE = _column("Compare", LAST, 720, BLUE, width=800)
 def _groups() -> tuple[Group, ...]:
     return (
         _column("Files and words", 0, 880),
-        _column("Stage 1: the proxy", STAGE_1, 1420, GREEN),
+        _column("Stage 1: the proxy", STAGE_1, 1360, GREEN),
         _column("Stage 2: the detail", STAGE_2, 1190, OCHRE),
         _column("Frames", FRAMES, 900, PURPLE),
         COMPARE,
