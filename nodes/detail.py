@@ -30,7 +30,7 @@ REMEDY = (
     "Take a smaller target or shorter cubes in VideoPlan, offload more of the weights (--lowvram), "
     "or close what else uses the device."
 )
-CHUNKS = "chunk_plan"  # in the notes of a kept step
+CHUNKS, GUIDE_TOK = "chunk_plan", "guide_chunk_tok"  # in the notes of a kept step
 GIB = 2**30
 
 
@@ -103,7 +103,10 @@ class Detail:
 
     def notes(self) -> dict[str, str]:
         """What a finished step was made with that `identity` does not say."""
-        return {CHUNKS: json.dumps(asdict(self.rungs[-1]))}
+        notes = {CHUNKS: json.dumps(asdict(self.rungs[-1]))}
+        if self.guide is not None:
+            notes[GUIDE_TOK] = str(self.guide.chunk_tok)
+        return notes
 
     def take_up(self, notes: Mapping[str, str]) -> None:
         """The next job goes on after a step kept with these notes: cut as that one was, so that
@@ -112,6 +115,8 @@ class Detail:
             self.rungs[:] = [ChunkPlan(**json.loads(notes[CHUNKS]))]
             if self.rungs != [self.chunks]:
                 logging.info("AtlasVid: memory ran out before; going on with %s", self.rungs[0])
+        if GUIDE_TOK in notes and self.guide is not None:
+            self.guide.cut_as(int(notes[GUIDE_TOK]))
 
     def begin(self) -> None:
         """Before the model is loaded for sampling: the guide needs its own branch loaded."""

@@ -80,18 +80,20 @@ class ScaledRoPEAligner(io.ComfyNode):
             keep = on_disk(host.temporary_folder(), DTYPES[dtype])
 
         @torch.no_grad()
-        def cut(chunk_tok: int) -> MadeGuide:
+        def cut(chunk_tok: int) -> tuple[MadeGuide, int]:
             network = host.load_network(model, proxy["samples"].shape)
-            return make_guide(
+            guide = make_guide(
                 network, host.network_input(model, proxy["samples"]), axes, plan.target_tok,
                 cast=host.cast, progress=phase("Reading the proxy", facts.layers), keep=keep,
                 chunk_tok=chunk_tok,
             )  # fmt: skip
+            return guide, chunk_tok
 
-        def make():
-            return climb_down(CHUNKS_TOK, cut, NODE, REMEDY, "chunks of {:,} tokens".format)
+        def make(most_tok: int) -> tuple[MadeGuide, int]:
+            rungs = [tok for tok in CHUNKS_TOK if tok <= most_tok]
+            return climb_down(rungs, cut, NODE, REMEDY, "chunks of {:,} tokens".format)
 
         where = "in host memory" if store == "memory" else "on disk"
         made_from = (model_fingerprint(model), proxy["samples"], axes, dtype)
-        guide = KeptGuide(make, where, fingerprint(*made_from))
+        guide = KeptGuide(make, max(CHUNKS_TOK), where, fingerprint(*made_from))
         return io.NodeOutput(guide, guide.summary())

@@ -225,7 +225,8 @@ def sample_resumable(
 ) -> Tensor:  # fmt: skip
     """`sample` of a patched MODEL with Euler, byte for byte; every step is kept.
 
-    It goes on after what was `found`, if anything; then nothing of `samples` but its size counts.
+    It goes on after the steps that were `found`, if any; then nothing of `samples` but its size
+    counts.
     """
     detail = detail_of(model)
     assert detail is not None

@@ -27,11 +27,19 @@ DTYPES = {
 
 
 class KeptGuide:
-    """A guide or the means to make it again; its sizes are known either way."""
+    """A guide or the means to make it again; its sizes are known either way.
 
-    def __init__(self, make: Callable[[], Guide], where: str, identity: str) -> None:
+    `make(chunk_tok)` gives it with how many tokens it worked on at once: so many or, where memory
+    ran out, fewer. Keys and values differ by that in their rounding.
+    """
+
+    def __init__(
+        self, make: Callable[[int], tuple[Guide, int]], chunk_tok: int, where: str, identity: str
+    ) -> None:
         self._make = make
-        self._guide: Guide | None = make()
+        self._guide: Guide | None
+        self._guide, self.chunk_tok = make(chunk_tok)
+        self._first_tok = self.chunk_tok
         self.target_tok: Grid = self._guide.target_tok
         self.proxy_tok: Grid = self._guide.proxy_tok
         self.layers: int = self._guide.layers
@@ -49,12 +57,17 @@ class KeptGuide:
         """The guide; made anew, which takes as long as a step of stage 1, if it was let go."""
         if self._guide is None:
             with part("guide"):
-                self._guide = self._make()
+                self._guide, self.chunk_tok = self._make(self.chunk_tok)
         return self._guide
+
+    def cut_as(self, chunk_tok: int) -> None:
+        """Until it is released, the guide is the one that was read in such chunks."""
+        if chunk_tok != self.chunk_tok:
+            self._guide, self.chunk_tok = None, chunk_tok
 
     def release(self) -> None:
         """Let go of the tensors: memory, or the files they are mapped from, becomes free."""
-        self._guide = None
+        self._guide, self.chunk_tok = None, self._first_tok
 
     def summary(self) -> str:
         t, h, w = self.proxy_tok

@@ -1,8 +1,10 @@
 """Finished denoising steps of a job, kept on disk until a later one takes their place.
 
 A step of a 4K video takes minutes to hours. Its result is written beside and renamed, so a name
-always means a whole file; the same job, queued again, goes on from it. In place of the last one
-comes what the job gives: it stays until a video of it is saved, and for a while after.
+always means a whole file; the same job, queued again, goes on from it. What a job starts from is
+kept as the step 0 where it took an encode: made anew it might be cut in other tiles, and differ in
+its rounding. In place of the last step comes what the job gives: it stays until a video of it is
+saved, and for a while after.
 """
 
 from __future__ import annotations
@@ -112,7 +114,7 @@ def resumable(
 
     def function(model, x, sigmas, extra_args=None, callback=None, disable=None):
         steps, first = len(sigmas) - 1, 0
-        if found is not None:
+        if found is not None and found.steps:  # after none, `x` is what the job starts from
             first, x = found.steps, found.latent.to(x)
         with tqdm(total=steps, initial=first, disable=not show_bar) as bar:
             for i in range(first, steps):

@@ -106,11 +106,17 @@ class DetailJointSampler(io.ComfyNode):
             prune(kept.folder, but=job)
             found = kept.latest()
         if found is not None:
-            logging.info("AtlasVid: %d of %d steps were kept in %s", found.steps, steps, kept)
+            what = f"{found.steps} of {steps} steps were" if found.steps else "its start was"
+            logging.info("AtlasVid: %s kept in %s", what, kept)
             if found.finished:
                 host.detail_of(model).end()
                 return io.NodeOutput({"samples": host.to_output(found.latent)})
-        samples = _begun(proxy, plan, vae) if found is None else found.latent
+        if found is not None:
+            samples = host.to_output(found.latent)
+        else:
+            samples = _begun(proxy, plan, vae)
+            if kept is not None and vae is not None:
+                kept.put(0, samples)
         with part("sampling"):
             if kept is not None and sampler_name == "euler":
                 samples = host.sample_resumable(shifted, samples, *texts, kept, found, **chosen)

@@ -268,8 +268,47 @@ def test_a_job_that_fell_down_the_ladder_goes_on_where_it_fell_to(job, steps, mo
     assert asked == 4 * [8192]
 
 
+def test_a_resumed_job_has_the_guide_that_its_steps_were_made_with(
+    nodes, wan, plan, forwards, monkeypatch
+):
+    """Memory is short when the guide is read, and back when the job goes on."""
+    import comfy.model_management as management
+    from atlasvid_pack.nodes import guide as module
+
+    make, asked, most_tok = module.make_guide, [], 2048
+
+    def in_a_small_machine(*args, chunk_tok, **options):
+        asked.append(chunk_tok)
+        if chunk_tok > most_tok:
+            raise torch.OutOfMemoryError("allocation on device")
+        made = make(*args, chunk_tok=chunk_tok, **options)
+        for key in made.keys:  # far more than chunks change, so that a test can see it
+            key *= 1 + chunk_tok / 8192
+        return made
+
+    monkeypatch.setattr(module, "make_guide", in_a_small_machine)
+
+    def run(**options):
+        guide = guide_of(nodes, wan, plan)
+        patched = nodes.LocalityPreservingPatch(wan, plan, guide)
+        chosen = CHOSEN | options
+        return nodes.DetailJointSampler(patched, plan, prompt(1), **chosen)["samples"]
+
+    want = run(keep_steps=False)
+    forwards.done, forwards.cancel_at = 0, 2
+    with pytest.raises(management.InterruptProcessingException):
+        run()
+    most_tok, forwards.cancel_at = 8192, None
+    asked.clear()
+    assert torch.equal(run(), want)
+    assert asked == [8192, 2048]
+    assert not torch.equal(run(seed=6, keep_steps=False), want)
+    assert asked == [8192, 2048, 8192]  # the next job has the guide as it was read for it
+
+
+@pytest.mark.parametrize("sampler, cancel_at", [("euler", 0), ("euler", 2), ("dpmpp_2m", 2)])
 def test_a_resumed_job_does_not_enlarge_the_proxy_again(
-    nodes, wan, plan, tiny_vae, forwards, monkeypatch
+    nodes, wan, plan, tiny_vae, forwards, monkeypatch, sampler, cancel_at
 ):
     import comfy.model_management as management
     from atlasvid_pack.nodes import sampler as module
@@ -286,10 +325,11 @@ def test_a_resumed_job_does_not_enlarge_the_proxy_again(
 
     def run(**options):
         chosen = CHOSEN | {"start": "proxy", "denoise": 0.6, "proxy": proxy, "vae": tiny_vae}
+        chosen["sampler_name"] = sampler
         return nodes.DetailJointSampler(patched, plan, prompt(1), **(chosen | options))["samples"]
 
     want = run(keep_steps=False)
-    forwards.done, forwards.cancel_at = 0, 2
+    forwards.done, forwards.cancel_at = 0, cancel_at
     with pytest.raises(management.InterruptProcessingException):
         run()
     forwards.cancel_at = None
