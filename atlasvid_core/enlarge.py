@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import cv2
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,11 +26,18 @@ def enlarged_frames(
 
     Motion compensated in time, `kernel` in space. Times are those of `times`.
     """
+    for large_HW3 in enlarged_bytes(frames_THW3, plan, time_scale, kernel):
+        yield large_HW3.float() / 127.5 - 1
+
+
+def enlarged_bytes(
+    frames_THW3: Tensor, plan: VideoPlan, time_scale: float | None, kernel: int = LANCZOS
+) -> Iterator[Tensor]:
+    """`enlarged_frames` as bytes."""
     size = (plan.width_px, plan.height_px)
     small = [((f + 1) * 127.5).clamp(0, 255).byte().cpu().numpy() for f in frames_THW3]
     for frame in retimed(small, times(len(small), plan.frames_px, time_scale).tolist()):
-        large = cv2.resize(frame, size, interpolation=kernel)
-        yield torch.from_numpy(large.astype(np.float32)) / 127.5 - 1
+        yield torch.from_numpy(cv2.resize(frame, size, interpolation=kernel))
 
 
 def times(have: int, count: int, time_scale: float | None) -> Tensor:

@@ -19,10 +19,11 @@ from .units import LATENT_CHANNELS
 from .vae_cost import (
     VAE_DIM,
     decode_flops,
-    decode_plan,
     encode_flops,
+    encode_scratch_bytes,
     scratch_bytes,
     vae_parameters,
+    vae_plan,
 )
 from .wan.dit import WanConfig
 
@@ -86,13 +87,15 @@ class Stage:
 @dataclass(frozen=True)
 class Disk:
     """Bytes on disk. The output folder holds steps, video and what a decode to a file parks; the
-    temp folder the guide and what a decode to an IMAGE parks."""
+    temp folder the guide, and what the encode of the enlarged proxy and a decode to an IMAGE park.
+    """
 
     steps: int
     video: int
     guide: int
     scratch: int
     parked: int
+    enlarge: int
 
     @property
     def output(self) -> int:
@@ -101,7 +104,7 @@ class Disk:
     @property
     def temp(self) -> int:
         """The guide is gone before the decode begins; the video is written here first."""
-        return max(self.guide, self.scratch + self.video)
+        return max(self.guide + self.enlarge, self.scratch + self.video)
 
 
 @dataclass(frozen=True)
@@ -207,9 +210,8 @@ def _decode(plan: VideoPlan, job: Job, machine: Machine, latent: int) -> Stage:
 
 
 def _enlarge(plan: VideoPlan, job: Job, machine: Machine, latent: int) -> Stage:
-    """The proxy, enlarged in pixels a few frames at a time, is encoded: as many tiles as a decode
-    takes, and less in each."""
-    tiles = tile_plan(plan, job, machine)
+    """The proxy, enlarged in pixels a few frames at a time, is encoded."""
+    tiles = tile_plan(plan, job, machine, encodes=True)
     flops = encode_flops(plan.target_lat, job.vae_dim)
     return _vae_stage("enlarge", plan, job, machine, flops, tiles.peak_bytes, latent)
 
@@ -222,10 +224,10 @@ def _vae_stage(name, plan, job, machine, flops, peak, host_bytes) -> Stage:
     return Stage(name, 1, tokens, flops, 0, weights, weights + peak, host_bytes, seconds)
 
 
-def tile_plan(plan: VideoPlan, job: Job, machine: Machine) -> TilePlan:
-    """As the decode nodes decide it."""
-    frame_lat = (plan.target_lat.h, plan.target_lat.w)
-    return decode_plan(frame_lat, machine.decode_budget_bytes, machine.value_bytes, job.vae_dim)
+def tile_plan(plan: VideoPlan, job: Job, machine: Machine, encodes: bool = False) -> TilePlan:
+    """As the nodes decide it."""
+    budget, lat = machine.decode_budget_bytes, plan.target_lat
+    return vae_plan((lat.h, lat.w), budget, machine.value_bytes, job.vae_dim, encodes)
 
 
 def _disk(plan: VideoPlan, job: Job, machine: Machine, latent: int, kept: int) -> Disk:
@@ -233,13 +235,18 @@ def _disk(plan: VideoPlan, job: Job, machine: Machine, latent: int, kept: int) -
     pixels = plan.frames_px * plan.height_px * plan.width_px
     tiles = tile_plan(plan, job, machine)
     pixel_bytes = 0 if job.images else 3 * (2 if job.bits > 8 else 1)
-    scratch = scratch_bytes(tiles, plan.target_lat, pixel_bytes, machine.value_bytes, job.vae_dim)
+    lat, size, dim = plan.target_lat, machine.value_bytes, job.vae_dim
+    scratch, enlarge = scratch_bytes(tiles, lat, pixel_bytes, size, dim), 0
+    if job.enlarges:
+        encoded = tile_plan(plan, job, machine, encodes=True)
+        enlarge = encode_scratch_bytes(encoded, lat, size, dim)
     return Disk(
         steps=2 * latent if job.keep_steps else 0,
         video=int(pixels * PIXEL_BITS[job.codec] / 8),
         guide=kept if job.guide_on_disk else 0,
         scratch=scratch if job.images else 0,
         parked=0 if job.images else scratch,
+        enlarge=enlarge,
     )
 
 

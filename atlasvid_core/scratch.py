@@ -33,7 +33,7 @@ class Scratch:
         free = shutil.disk_usage(folder).free
         if size_bytes > free + there:
             raise ValueError(
-                f"The decode parks {size_bytes / 1e9:.1f} GB in {folder}, where "
+                f"The VAE's work parks {size_bytes / 1e9:.1f} GB in {folder}, where "
                 f"{free / 1e9:.1f} GB are free. Make room there, or give it more memory: a larger "
                 "tile needs no scratch file where the whole frame's past fits."
             )

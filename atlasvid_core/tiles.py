@@ -21,8 +21,6 @@ from torch import Tensor, nn
 from .causal import Past, apply, halves
 
 STRIDE_PX = 8  # pixels a latent, both ways
-MIN_SIDE_LAT = 8  # no tile chosen here is smaller
-FRAMES_SIDE_LAT = 16  # below this, halos cost more than a scratch file
 
 
 class Span(NamedTuple):
@@ -52,8 +50,8 @@ class Layer(NamedTuple):
     down: int  # 2: it keeps every other
     c_in: int
     c_out: int
-    frames: int  # of a chunk of one latent frame, at its input; decoder only
-    doubles_time: bool
+    frames: int  # of a chunk of one latent frame, at its input
+    frames_out: int
 
     def needed(self, out: Span, size: int) -> Span:
         """The rows of its input, of `size`, that these rows of its output depend on."""
@@ -106,7 +104,8 @@ def lower(vae: nn.Module) -> list[nn.Module]:
 
 def describe(layers: Sequence[nn.Module]) -> list[Layer]:
     """The geometry of the decoder's upper or the encoder's lower layers, read off the modules."""
-    found, frames = [], 1
+    shrinks = any(hasattr(layer, "resample") and halves(layer) for layer in layers)
+    found, frames = [], 4 if shrinks else 1
     for layer in layers:
         if hasattr(layer, "to_qkv"):
             raise ValueError(
@@ -114,7 +113,7 @@ def describe(layers: Sequence[nn.Module]) -> list[Layer]:
                 "in the middle block alone (Wan2.1's) can work in tiles."
             )
         up = down = 1
-        doubles_time = False
+        frames_out = frames
         convs = [m for m in layer.modules() if isinstance(m, nn.Conv2d | nn.Conv3d)]
         if hasattr(layer, "residual"):
             convs = [m for m in layer.residual if isinstance(m, nn.Conv3d)]
@@ -124,11 +123,13 @@ def describe(layers: Sequence[nn.Module]) -> list[Layer]:
             if halves(layer):
                 down, before, after = 2, 0, 1
             else:
-                up, doubles_time = 2, hasattr(layer, "time_conv")
-        c_in = (layer.time_conv if doubles_time else convs[0]).in_channels
-        c_out = convs[-1].out_channels
-        found.append(Layer(before, after, up, down, c_in, c_out, frames, doubles_time))
-        frames *= 2 if doubles_time else 1
+                up = 2
+            if hasattr(layer, "time_conv"):
+                convs = [layer.time_conv, *convs] if up == 2 else convs
+                frames_out = frames * up // down
+        c_in, c_out = convs[0].in_channels, convs[-1].out_channels
+        found.append(Layer(before, after, up, down, c_in, c_out, frames, frames_out))
+        frames = frames_out
     return found
 
 
@@ -175,104 +176,3 @@ class TileWork:
         for layer, (rows, columns) in zip(self._layers, self._kept, strict=True):
             x_TCHW = apply(layer, x_TCHW, self.past, first)[..., rows, columns]
         return x_TCHW
-
-
-def plan_tiles(
-    vae: nn.Module,
-    frame_lat: tuple[int, int],
-    budget_bytes: int,
-    element_bytes: int = 4,
-    side_lat: int = 0,
-) -> TilePlan:
-    """The quickest plan within the budget; if none is, of those that need least.
-
-    `side_lat` above 0 fixes the side of the tiles. Frames outermost wherever that fits.
-    """
-    layers = describe(upper(vae))
-    cuts = [_cuts(layers, size, side_lat) for size in frame_lat]
-    base = _frame_elements(vae, frame_lat)
-    plans = []
-    for high in cuts[0]:
-        for wide in cuts[1]:
-            work, past, all_past, live = _elements(layers, high, wide)
-            fixed = side_lat > 0 or min(high.side, wide.side) >= FRAMES_SIDE_LAT
-            whole = high.side >= frame_lat[0] and wide.side >= frame_lat[1]
-            if fixed or whole:
-                peak = (base + all_past + live) * element_bytes
-                plans.append(
-                    (peak, 0, work, TilePlan(frame_lat, (high.side, wide.side), "frames", peak))
-                )
-            if not whole:
-                peak = max(base, past + live) * element_bytes
-                plans.append(
-                    (peak, 1, work, TilePlan(frame_lat, (high.side, wide.side), "tiles", peak))
-                )
-    limit = max(budget_bytes, min(entry[0] for entry in plans))
-    return min((entry for entry in plans if entry[0] <= limit), key=lambda entry: entry[1:3])[3]
-
-
-def smaller(vae: nn.Module, plan: TilePlan, element_bytes: int = 4) -> TilePlan | None:
-    """The quickest plan that needs half as much, or of less those that need least; None: no less.
-
-    Another plan's pixels are the same to float rounding.
-    """
-    less = plan_tiles(vae, plan.frame_lat, plan.peak_bytes // 2, element_bytes)
-    return less if less.peak_bytes < plan.peak_bytes else None
-
-
-class _Cut(NamedTuple):
-    """One axis cut into tiles of a side: rows at each layer, of the largest tile and of all."""
-
-    side: int
-    largest: list[int]
-    total: list[int]
-
-
-def _cuts(layers: Sequence[Layer], size: int, side_lat: int) -> list[_Cut]:
-    most = max(1, size // MIN_SIDE_LAT)
-    sides = {-(-size // parts) for parts in range(1, most + 1)}
-    if side_lat:
-        sides = {min(side_lat, size)}
-    found = []
-    for side in sorted(sides, reverse=True):
-        owns = [Span(*(STRIDE_PX * n for n in own)) for own in spans(size, side)]
-        each = [[s.size for s in inputs(layers, own, size)] for own in owns]
-        found.append(_Cut(side, [max(rows) for rows in zip(*each)], [sum(r) for r in zip(*each)]))
-    return found
-
-
-def _elements(layers: Sequence[Layer], high: _Cut, wide: _Cut) -> tuple[int, int, int, int]:
-    """(multiply-adds of all tiles, past of one tile, past of all, most live in one tile)."""
-    work = past = all_past = live = 0
-    for i, layer in enumerate(layers):
-        largest = high.largest[i] * wide.largest[i]
-        total = high.total[i] * wide.total[i]
-        kept, macs, held = _layer_elements(layer)
-        work += macs * total
-        past += kept * largest
-        all_past += kept * total
-        live = max(live, held * largest)
-    return work, past, all_past, live
-
-
-def _layer_elements(layer: Layer) -> tuple[int, int, int]:
-    """(kept for the next chunk, multiply-adds, most live at once) for each pixel of the input."""
-    t, c, d = layer.frames, layer.c_in, layer.c_out
-    if layer.up == 2:
-        after = 2 * t if layer.doubles_time else t
-        held = after * c + 4 * after * (c + 2 * d)  # input, enlarged input, result and its copy
-        kept = 2 * c if layer.doubles_time else 0
-        return kept, 4 * after * 9 * c * d + (kept and t * 3 * 2 * c * c), held
-    if layer.before == 1:  # the head
-        return 2 * c, t * 27 * c * d, 3 * t * c + (t + 2) * c + 2 * t * d
-    skip = 0 if c == d else t * d
-    first = 2 * t * c + (t + 2) * c + 2 * t * d
-    second = t * c + t * d + (t + 2) * d + 2 * t * d
-    return 2 * (c + d), t * 27 * (c * d + d * d), skip + max(first, second)
-
-
-def _frame_elements(vae: nn.Module, frame_lat: tuple[int, int]) -> int:
-    """Whole frames at latent size: the middle block's past and attention, and a chunk's pixels."""
-    c = vae.decoder.conv1.out_channels
-    past, attention, pixels = 8 * c + 32, 10 * c, 4 * 3 * STRIDE_PX**2
-    return frame_lat[0] * frame_lat[1] * (past + attention + pixels)

@@ -12,7 +12,8 @@ from functools import lru_cache
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from .tiles import STRIDE_PX, TilePlan, plan_tiles
+from .tile_plan import plan_tiles
+from .tiles import STRIDE_PX, TilePlan
 from .units import Grid
 from .walk import frames_px
 from .wan.vae import WanVAE
@@ -44,10 +45,12 @@ def encode_flops(lat: Grid, dim: int = VAE_DIM) -> float:
 
 
 @lru_cache(maxsize=32)
-def decode_plan(
-    frame_lat: tuple[int, int], budget_bytes: int, value_bytes: int, dim: int = VAE_DIM
-) -> TilePlan:
-    return plan_tiles(empty_vae(dim), frame_lat, budget_bytes, value_bytes)
+def vae_plan(
+    frame_lat: tuple[int, int], budget_bytes: int, value_bytes: int, dim: int = VAE_DIM,
+    encodes: bool = False,
+) -> TilePlan:  # fmt: skip
+    """How a decode, or an encode, would be cut."""
+    return plan_tiles(empty_vae(dim), frame_lat, budget_bytes, value_bytes, encodes=encodes)
 
 
 def scratch_bytes(
@@ -63,6 +66,15 @@ def scratch_bytes(
         return 0
     pixels = frames_px(lat.t) * lat.h * lat.w * STRIDE_PX**2 * pixel_bytes
     return lat.count * middle_width(dim) * value_bytes + pixels
+
+
+def encode_scratch_bytes(plan: TilePlan, lat: Grid, value_bytes: int, dim: int = VAE_DIM) -> int:
+    """Disk that an encode tile by tile parks its frames on, as bytes, and what the middle block is
+    to take."""
+    if plan.order == "frames":
+        return 0
+    pixels = 3 * frames_px(lat.t) * lat.h * lat.w * STRIDE_PX**2
+    return pixels + lat.count * middle_width(dim) * value_bytes
 
 
 def middle_width(dim: int = VAE_DIM) -> int:

@@ -24,7 +24,8 @@ from safetensors.torch import load_file, save_file
 from atlasvid_core.decode import decode_blocks, decode_frames
 from atlasvid_core.encode import encode_frames
 from atlasvid_core.parked import Place, parked_frames
-from atlasvid_core.tiles import STRIDE_PX, TilePlan, plan_tiles
+from atlasvid_core.tile_plan import plan_tiles
+from atlasvid_core.tiles import STRIDE_PX, TilePlan
 from atlasvid_core.video_file import VideoFormat, write_video
 from atlasvid_core.walk import frames_px
 from atlasvid_core.wan.vae import WanVAE

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from ..atlasvid_core.decode import decode_pixels
 from ..atlasvid_core.parked import Place, needed_bytes, parked_frames
-from ..atlasvid_core.tiles import TilePlan, smaller
+from ..atlasvid_core.tile_plan import smaller
+from ..atlasvid_core.tiles import TilePlan
 from ..atlasvid_core.walk import frames_px, parts
 from . import host, host_vae
 from .fingerprint import fingerprint
@@ -87,13 +88,13 @@ class Decoding:
                 yield frame
 
 
-def ever_smaller(module: nn.Module, plan: TilePlan) -> Iterator[TilePlan]:
+def ever_smaller(module: nn.Module, plan: TilePlan, encodes: bool = False) -> Iterator[TilePlan]:
     """The plan, and those to take where memory does not suffice for the ones before."""
     value_bytes = next(module.parameters()).dtype.itemsize
     less: TilePlan | None = plan
     while less is not None:
         yield less
-        less = smaller(module, less, value_bytes)
+        less = smaller(module, less, value_bytes, encodes)
 
 
 def begin(vae, samples: Tensor, bits: int, tile: int, keep: bool, node: str) -> Decoding:

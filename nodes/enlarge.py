@@ -10,13 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..atlasvid_core.enlarge import enlarged_frames, times
+from ..atlasvid_core.enlarge import enlarged_bytes, times
 from ..atlasvid_core.plan import VideoPlan
+from ..atlasvid_core.tiles import TilePlan
 from ..atlasvid_core.units import tok_from_lat
-from . import host_vae, refuse
+from . import host, host_vae, refuse
+from .decoding import disk_errors, ever_smaller
 from .ladder import climb_down
 
-TILES_PX = (0, 512, 256, 128, 64)  # 0: chosen from free memory
 REMEDY = (
     "Close what else uses the device, or leave out the vae input: the proxy is then enlarged in "
     "latents, which needs no VAE."
@@ -47,19 +48,21 @@ def enlarged(proxy: dict | None, plan: VideoPlan, vae, node: str) -> Tensor:
     if vae is None:
         return enlarge(proxy, plan)
 
-    def decode(tile_px: int) -> Tensor:
-        return host_vae.decode(vae, proxy["samples"], node, tile_px)
+    module, latent, tiles = host_vae.load_vae(vae, proxy["samples"], node)
 
-    def encode(tile_px: int) -> Tensor:
-        large = enlarged_frames(frames, plan, proxy.get(TIME_SCALE))
-        return host_vae.encode(vae, large, plan.target_lat, node, tile_px)
+    def decode(tiles: TilePlan) -> Tensor:
+        return host_vae.decode(module, latent, tiles)
 
-    frames = climb_down(TILES_PX, decode, f"{node}, decoding the proxy", REMEDY, _told)
-    return climb_down(TILES_PX, encode, f"{node}, encoding the enlarged proxy", REMEDY, _told)
+    def encode(tiles: TilePlan) -> Tensor:
+        large = enlarged_bytes(frames, plan, proxy.get(TIME_SCALE))
+        return host_vae.encode(vae, large, plan.target_lat, tiles)
 
-
-def _told(tile_px: int) -> str:
-    return f"tiles of {tile_px} px" if tile_px else "tiles by free memory"
+    with disk_errors(node, host.temporary_folder()):
+        rungs = ever_smaller(module, tiles)
+        frames = climb_down(rungs, decode, f"{node}, decoding the proxy", REMEDY)
+        module, tiles = host_vae.load_to_encode(vae, plan.target_lat, node)
+        rungs = ever_smaller(module, tiles, encodes=True)
+        return climb_down(rungs, encode, f"{node}, encoding the enlarged proxy", REMEDY)
 
 
 def enlarge(proxy: dict, plan: VideoPlan) -> Tensor:

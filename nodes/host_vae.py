@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import comfy.ldm.wan.vae
@@ -11,9 +11,10 @@ import folder_paths
 import torch
 from torch import Tensor, nn
 
+from ..atlasvid_core import encode as encoding
 from ..atlasvid_core.decode import decode_frames
-from ..atlasvid_core.encode import encode_frames
-from ..atlasvid_core.tiles import STRIDE_PX, TilePlan, plan_tiles
+from ..atlasvid_core.tile_plan import plan_tiles
+from ..atlasvid_core.tiles import STRIDE_PX, TilePlan
 from ..atlasvid_core.units import LATENT_CHANNELS, Grid
 from ..atlasvid_core.walk import parts
 from . import refuse
@@ -36,48 +37,63 @@ def load_vae(
     vae, samples: Tensor, node: str, tile_px: int = 0
 ) -> tuple[nn.Module, Tensor, TilePlan]:
     """The Wan VAE's module, loaded; `samples` where and as it takes them; how to cut the decode."""
+    module, plan = _loaded(vae, samples.shape, node, tile_px)
+    return module, samples.to(vae.device, vae.vae_dtype), plan
+
+
+def load_to_encode(vae, lat: Grid, node: str) -> tuple[nn.Module, TilePlan]:
+    """The Wan VAE's module, loaded, and how to cut the encode of a video of `lat` latents."""
+    return _loaded(vae, (1, LATENT_CHANNELS, *lat), node, encodes=True)
+
+
+def _loaded(
+    vae, shape: Sequence[int], node: str, tile_px: int = 0, encodes: bool = False
+) -> tuple[nn.Module, TilePlan]:
     module = vae.first_stage_model
     if not isinstance(module, comfy.ldm.wan.vae.WanVAE):
         raise ValueError(
-            f"{node} was given a VAE of the kind {type(module).__name__}; it decodes with the "
+            f"{node} was given a VAE of the kind {type(module).__name__}; it works with the "
             "Wan2.1 VAE only (16 channels, causal in time). Load wan_2.1_vae.safetensors with the "
             "Load VAE node."
         )
     wanted = min(
-        vae.memory_used_decode(samples.shape, vae.vae_dtype),
+        vae.memory_used_decode(shape, vae.vae_dtype),
         management.get_total_memory(vae.device) // 2,
     )
     management.load_models_gpu([vae.patcher], memory_required=wanted)
     free = free_bytes(vae)
-    budget = decode_budget_bytes(vae.device, free)
-    size_lat = (samples.shape[-2], samples.shape[-1])
-    plan = plan_tiles(module, size_lat, budget, vae.vae_dtype.itemsize, tile_px // STRIDE_PX)
-    refuse.check_decode_room(plan.peak_bytes, free, tile_px, node)
-    if samples.device.type != "meta":
-        samples = samples.to(vae.device, vae.vae_dtype)
-    return module, samples, plan
+    plan = plan_tiles(
+        module, (shape[-2], shape[-1]), decode_budget_bytes(vae.device, free),
+        vae.vae_dtype.itemsize, tile_px // STRIDE_PX, encodes,
+    )  # fmt: skip
+    refuse.check_vae_room(plan.peak_bytes, free, tile_px, node, encodes)
+    return module, plan
 
 
 def decode_budget_bytes(device: torch.device, free_bytes: int) -> int:
-    """What a decode may take of the memory of its device."""
+    """What a decode, or an encode, may take of the memory of its device."""
     return min(free_bytes // 2, CPU_DECODE_BYTES) if device.type == "cpu" else int(0.8 * free_bytes)
 
 
-def decode(vae, samples: Tensor, node: str, tile_px: int = 0) -> Tensor:
-    """Raw latents [1, 16, t, h, w] -> frames [T, H, W, 3] in -1..1, all in memory."""
-    module, latent, plan = load_vae(vae, samples, node, tile_px)
+def decode(module: nn.Module, latent: Tensor, plan: TilePlan) -> Tensor:
+    """What `load_vae` gives -> frames [T, H, W, 3] in -1..1, all in memory."""
     progress = phase("Decoding", parts(plan, latent.shape[2]))
     with torch.no_grad():
         return decode_frames(module, latent, progress, plan, temporary_folder())[0]
 
 
-def encode(vae, frames: Iterable[Tensor], lat: Grid, node: str, tile_px: int = 0) -> Tensor:
-    """Frames [H, W, 3] in -1..1, one after the other -> raw latents [1, 16, *lat]."""
-    like = torch.empty((1, LATENT_CHANNELS, *lat), device="meta")
-    module, _, plan = load_vae(vae, like, node, tile_px)
-    there = (frame.to(vae.device, vae.vae_dtype) for frame in frames)
+def encode(vae, frames: Iterable[Tensor], lat: Grid, plan: TilePlan) -> Tensor:
+    """Frames [H, W, 3], bytes or in -1..1, one after the other -> raw latents [1, 16, *lat], by a
+    VAE and a plan of `load_to_encode`."""
+    module = vae.first_stage_model
+    like = torch.empty(0, device=vae.device, dtype=vae.vae_dtype)
+    progress = phase("Encoding", encoding.parts(plan, lat.t))
     with torch.no_grad():
-        latents = encode_frames(module, there, plan, phase("Encoding", lat.t))
+        if plan.order == "frames":
+            latents = encoding.encode_frames(module, frames, plan, progress, like)
+        else:
+            folder = temporary_folder()
+            latents = encoding.encode_parked(module, frames, lat.t, plan, folder, like, progress)
     return latents.to(management.intermediate_device(), torch.float32)
 
 

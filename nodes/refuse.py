@@ -209,17 +209,17 @@ def check_tile(tile_px: int, node: str) -> None:
         )
 
 
-def check_decode_room(needed: int, free: int, tile_px: int, node: str) -> None:
-    """Bytes that the chosen tiles need while they are decoded."""
+def check_vae_room(needed: int, free: int, tile_px: int, node: str, encodes: bool) -> None:
+    """Bytes that the chosen tiles need while they are decoded, or encoded."""
     if needed > free:
+        work = "encoding needs" if encodes else "decoding needs"
         way = (
             "Set tile to 0, which finds the largest that fits"
             if tile_px
             else "Even its smallest tiles do not fit. Close other programs, or make a smaller video"
         )
         raise ValueError(
-            f"{node}: decoding needs {_gb(needed)}, {_gb(free)} are free on the VAE's device. "
-            f"{way}."
+            f"{node}: {work} {_gb(needed)}, {_gb(free)} are free on the VAE's device. {way}."
         )
 
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from atlasvid_core.decode import decode_frames, decode_pixels
-from atlasvid_core.tiles import Span, TilePlan, describe, inputs, plan_tiles, upper
+from atlasvid_core.tile_plan import plan_tiles
+from atlasvid_core.tiles import Span, TilePlan, describe, inputs, upper
 from atlasvid_core.walk import frames_px, parts
 from atlasvid_core.wan.vae import WanVAE
 

@@ -14,12 +14,18 @@ from atlasvid_core.attention.mask import align, aligned_proxy, neighbours
 from atlasvid_core.budget import Activations, resolve
 from atlasvid_core.calibration import Calibration
 from atlasvid_core.cost import detail_cost, guide_cost, parameters, proxy_cost
-from atlasvid_core.estimate import Job, Machine, drawing, estimate
+from atlasvid_core.estimate import Job, Machine, drawing, estimate, tile_plan
 from atlasvid_core.plan import make_plan
 from atlasvid_core.plan_report import plan_of, report
 from atlasvid_core.snap import snapped
 from atlasvid_core.units import Grid
-from atlasvid_core.vae_cost import decode_flops, decode_plan, encode_flops, scratch_bytes
+from atlasvid_core.vae_cost import (
+    decode_flops,
+    encode_flops,
+    encode_scratch_bytes,
+    scratch_bytes,
+    vae_plan,
+)
 from atlasvid_core.verdict import NAMES, TEXTS, _other_nodes, advice, changed, checks
 from atlasvid_core.wan.dit import WanConfig
 from atlasvid_core.wan.vae import WanVAE
@@ -249,8 +255,21 @@ def test_vae_flops_are_those_that_torch_counts(lat):
 
 def test_scratch_is_what_a_decode_by_tiles_parks():
     lat = Grid(41, 270, 480)
-    by_tiles = decode_plan((270, 480), 2**29, 2)
+    by_tiles = vae_plan((270, 480), 2**29, 2)
     assert by_tiles.order == "tiles"
     pixels = 161 * 2160 * 3840 * 3
     assert scratch_bytes(by_tiles, lat, 3, 2) == pixels + lat.count * 384 * 2
     assert scratch_bytes(replace(by_tiles, order="frames"), lat, 3, 2) == 0
+
+
+def test_an_encode_at_4k_keeps_to_the_card_and_takes_room_in_the_temp_folder():
+    found = estimate(at(), Job(enlarges=True, guide_on_disk=True), card())
+    there = stage(found, "enlarge")
+    assert there.device_bytes <= there.weight_bytes + card().decode_budget_bytes
+    plan = tile_plan(at(), Job(), card(), encodes=True)
+    lat = at().target_lat
+    parked = 161 * 2160 * 3840 * 3 + lat.count * 384 * 2 if plan.order == "tiles" else 0
+    assert found.disk.enlarge == parked == encode_scratch_bytes(plan, lat, 2)
+    assert found.disk.temp >= found.disk.guide + parked
+    small = estimate(at(640, 480, 33), Job(enlarges=True), card())
+    assert small.disk.enlarge == 0

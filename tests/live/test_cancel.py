@@ -39,15 +39,17 @@ def job() -> dict:
     return workflow
 
 
-def at(node: str, part: float = 0.0, totals: range | None = None):
-    """The moment when a node's bar is `part` of the way; only a bar of `totals` parts."""
+def at(node: str, part: float = 0.0, bar: int = 0):
+    """The moment when a node's bar is `part` of the way: its first one, or one after that."""
+    bars: list[int] = []  # by how many parts each has
 
     def moment(kind: str, data: dict) -> bool:
         if data.get("node") != node:
             return False
         if kind == "progress":
-            total = data["max"]
-            return (totals is None or total in totals) and data["value"] >= part * total
+            if bars[-1:] != [data["max"]]:
+                bars.append(data["max"])
+            return len(bars) == bar + 1 and data["value"] >= part * data["max"]
         return kind == "executing" and part == 0.0
 
     return moment
@@ -57,9 +59,9 @@ MOMENTS = {  # in the order of the job: what one leaves finished is not done aga
     "stage 1": at(PROXY, 0.3),
     "the proxy's video": at(PROXY_VIDEO),
     "guide": at(GUIDE),
-    "enlarging: decode": at(DETAIL, 0.2, totals=range(1, 9)),
-    "enlarging: encode": at(DETAIL, 0.3, totals=range(9, 10)),
-    "stage 2": at(DETAIL, 0.31, totals=range(2400, 2401)),
+    "enlarging: decode": at(DETAIL, 0.2),
+    "enlarging: encode": at(DETAIL, 0.3, bar=1),
+    "stage 2": at(DETAIL, 0.31, bar=2),
     "decode": at(VIDEO, 0.1),
     "encode": at(VIDEO, 0.6),
 }

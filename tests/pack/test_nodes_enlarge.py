@@ -11,9 +11,19 @@ def vae(tiny_vae):
     return tiny_vae
 
 
-def test_by_way_of_pixels_it_is_nearer_the_truth(nodes, vae):
-    from atlasvid_pack.atlasvid_core.tiny import world
+@pytest.fixture
+def encoded(vae):
     from atlasvid_pack.nodes import host_vae
+
+    def encoded(frames, lat):
+        _, plan = host_vae.load_to_encode(vae, lat, "test")
+        return host_vae.encode(vae, frames, lat, plan)
+
+    return encoded
+
+
+def test_by_way_of_pixels_it_is_nearer_the_truth(nodes, vae, encoded):
+    from atlasvid_pack.atlasvid_core.tiny import world
     from atlasvid_pack.nodes.enlarge import TIME_SCALE, enlarge, enlarged
 
     plan = nodes.Plan(192, 192, 33, 16.0, 4.0, 96, 1, 2, 2, "faces", "ratio")
@@ -22,19 +32,18 @@ def test_by_way_of_pixels_it_is_nearer_the_truth(nodes, vae):
         world.render(scene, world.whole_picture(1, stride), frames, side, side)[0].movedim(0, -1)
         for stride, frames, side in ((4.0, 9, 96), (1.0, 33, 192))
     ]
-    proxy = {"samples": host_vae.encode(vae, video[0], plan.proxy_lat, "test"), TIME_SCALE: 4.0}
-    true = host_vae.encode(vae, video[1], plan.target_lat, "test")
+    proxy = {"samples": encoded(video[0], plan.proxy_lat), TIME_SCALE: 4.0}
+    true = encoded(video[1], plan.target_lat)
     pixels, latents = enlarged(proxy, plan, vae, "test"), enlarge(proxy, plan)
     assert pixels.shape == latents.shape == true.shape
     assert (pixels - true).square().mean() < 0.7 * (latents - true).square().mean()
 
 
-def test_encode_is_the_hosts(nodes, vae):
+def test_encode_is_the_hosts(nodes, vae, encoded):
     from atlasvid_pack.atlasvid_core.units import Grid
-    from atlasvid_pack.nodes import host_vae
 
     frames = torch.rand(5, 32, 48, 3)
-    got = host_vae.encode(vae, 2 * frames - 1, Grid(2, 4, 6), "test")
+    got = encoded(2 * frames - 1, Grid(2, 4, 6))
     assert (got - vae.encode(frames[None] if vae.latent_dim == 2 else frames)).abs().max() < 1e-4
 
 

@@ -94,21 +94,24 @@ def test_a_proxy_is_enlarged_in_smaller_tiles(nodes, tiny_vae, monkeypatch, capl
     plan = nodes.Plan(**(SIZES | {"width": 128, "height": 128, "frames": 9, "proxy_height": 64}))
     proxy = {"samples": torch.randn(1, 16, 2, 8, 8, generator=torch.Generator().manual_seed(1))}
     want = enlarged(proxy, plan, tiny_vae, "DetailJointSampler")
-    encode = adapter.encode_frames
+    encode, asked, fits = adapter.encode, [], 0
 
-    def limited(module, frames, plan, progress):
+    def limited(vae, frames, lat, plan):
+        asked.append(plan)
         frames = iter(frames)
         first = next(frames)  # it has begun when memory runs out
-        if plan.tile_lat[0] > fits:
+        if plan.peak_bytes > fits:
             raise torch.OutOfMemoryError("allocation on device")
-        return encode(module, chain([first], frames), plan, progress)
+        return encode(vae, chain([first], frames), lat, plan)
 
-    monkeypatch.setattr(adapter, "encode_frames", limited)
-    fits = 8  # latents: 64 px
+    monkeypatch.setattr(adapter, "encode", limited)
+    words = "encoding the enlarged proxy.*128 x 128 px.*tiles outermost.*leave out the vae"
+    with pytest.raises(RuntimeError, match=words):
+        enlarged(proxy, plan, tiny_vae, "DetailJointSampler")
+    needs = [plan.peak_bytes for plan in asked]
+    assert len(needs) > 1 and needs == sorted(set(needs), reverse=True)
+    fits = needs[-1]
     with caplog.at_level(logging.WARNING):
         got = enlarged(proxy, plan, tiny_vae, "DetailJointSampler")
     assert (got - want).abs().max() < 1e-4
-    assert "with tiles by free memory; trying tiles of 512 px" in caplog.text
-    fits = 0
-    with pytest.raises(RuntimeError, match="encoding the enlarged proxy.*64 px.*leave out the vae"):
-        enlarged(proxy, plan, tiny_vae, "DetailJointSampler")
+    assert "with 1 tiles of 128 x 128 px, frames outermost; trying" in caplog.text
