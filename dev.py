@@ -26,6 +26,7 @@ from pathlib import Path
 if sys.version_info < (3, 10):  # noqa: UP036
     sys.exit(f"dev.py: Python {sys.version.split()[0]} is too old: 3.10 or later is needed")
 
+from atlasvid_core.units import lat_from_px  # noqa: E402
 from devtools import environment, hosts, registry  # noqa: E402
 from devtools.server import link_folder, link_pack  # noqa: E402
 from devtools.steps import StepFailed, run, say  # noqa: E402
@@ -101,6 +102,15 @@ def size_px(text: str) -> tuple[int, int, int]:
     return width, height, frames
 
 
+def check_size(size: tuple[int, int, int] | None) -> None:
+    """Before anything is installed. Raises StepFailed with the sizes that fit."""
+    try:
+        if size:
+            lat_from_px(size[2], size[1], size[0])
+    except ValueError as error:
+        raise StepFailed(str(error), 2) from None
+
+
 def prepared() -> tuple[Path, Path]:
     """-> (python of the environment, folder of the host), both ready to use."""
     host = hosts.find_or_bring(ROOT)
@@ -108,6 +118,7 @@ def prepared() -> tuple[Path, Path]:
 
 
 def run_demo(args: argparse.Namespace, _: list[str]) -> int:
+    check_size(args.size)
     python, host = prepared()
     command: list = [python, "-m", "devtools.demo", "--host", host]
     for name in ("prompt", "seed", "out"):
@@ -137,6 +148,7 @@ def run_serve(args: argparse.Namespace, rest: list[str]) -> int:
 
 
 def run_cost(args: argparse.Namespace, _: list[str]) -> int:
+    check_size(args.size)
     python, host = prepared()
     command: list = [python, "-m", "atlasvid_core.cost_table", *args.size, "--model", args.model]
     if args.json:

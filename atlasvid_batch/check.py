@@ -12,12 +12,11 @@ from .mapping import Target, label
 MOST_PROBLEMS = 20
 
 
-def check_jobs(jobs: Sequence[Job], urls: Sequence[str]) -> list[str]:
-    """What is wrong, a line for each; nothing where a server finds nothing wrong, or none answers.
-
-    Each worker asks its own server again.
+def check_jobs(jobs: Sequence[Job], urls: Sequence[str]) -> list[str] | None:
+    """What is wrong, a line for each; none where a server finds nothing wrong; None where no server
+    could be asked. Each worker asks its own server again.
     """
-    first: list[str] = []
+    first: list[str] | None = None
     for url in urls:
         try:
             found = problems(jobs, Client(url).get("/object_info"))

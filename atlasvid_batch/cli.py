@@ -77,7 +77,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    args = parser().parse_args(argv)
+    args, rest = parser().parse_known_args(argv)
+    if rest:
+        quotes = 'text with spaces needs "quotes", such as --set "Prompt.text=a red ball". '
+        parser().error(f"unrecognised: {' '.join(rest)}. {quotes if spaced(args) else ''}")
     urls = [url.rstrip("/") for url in args.server or ["http://127.0.0.1:8188"]]
     out: Path = args.out or Path(f"{args.table.stem}_results")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -86,8 +89,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         problems = check_jobs(jobs, urls)
         if problems:
             raise TableError("\n".join(problems))
+        if args.check and problems is None:
+            raise TableError(
+                f"{count(jobs)}: the table fits the workflow, but no server answered at "
+                f"{', '.join(urls)}, so limits, choices and files were not checked. "
+                "Start ComfyUI, or name the one that runs with --server."
+            )
         if args.check:
-            print(f"{len(jobs)} jobs, nothing wrong")
+            print(f"{count(jobs)}, nothing wrong")
             return 0
         with Manifest(out / "manifest.jsonl") as manifest:
             return run(wanted_jobs(args, manifest.batch), manifest, urls, out, args)
@@ -115,10 +124,19 @@ def wanted_jobs(args: argparse.Namespace, batch: str = "") -> list[Job]:
     return make_jobs(read_table(args.table), workflow, mapped, fixed, args.ignore, batch)
 
 
+def count(jobs: Sequence) -> str:
+    return "1 job" if len(jobs) == 1 else f"{len(jobs)} jobs"
+
+
+def spaced(args: argparse.Namespace) -> bool:
+    return bool(args.map or args.fixed or args.ignore)
+
+
 def _pair(text: str, option: str) -> tuple[str, str]:
     left, equals, right = text.partition("=")
     if not equals or not left:
-        raise TableError(f"{option} {text!r}: write it with an equals sign, such as a=b")
+        such = "Plan.frames=81" if option == "--set" else "prompt=Prompt.text"
+        raise TableError(f"{option} {text!r}: write it with an equals sign, such as {such}")
     return left.strip(), right.strip()
 
 
@@ -128,7 +146,7 @@ def run(
     display = Display(sys.stdout)
     board = Board(jobs, manifest, args.tries, display.say)
     earlier = sum(s.earlier for s in board.snapshot())
-    print(f"{len(jobs)} jobs into {out}" + (f", {earlier} done before" if earlier else ""))
+    print(f"{count(jobs)} into {out}" + (f", {earlier} done before" if earlier else ""))
     # Servers that are no longer named may still have jobs of the last run: settle those.
     others = {s.server for s in board.snapshot() if s.state == "queued" and s.server} - {*urls}
     workers = []
@@ -183,6 +201,6 @@ def report(jobs: Sequence[Standing]) -> int:
         name = "" if standing.job.name == f"row {row.number}" else f" {standing.job.name}"
         print(f"failed: {row}{name}: {standing.error}", file=sys.stderr)
     if failed:
-        print(f"{len(failed)} of {len(jobs)} jobs failed; the same command tries them again",
+        print(f"{len(failed)} of {count(jobs)} failed; the same command tries again",
               file=sys.stderr)  # fmt: skip
     return 1 if failed else 0

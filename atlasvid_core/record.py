@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def device_name() -> str:
     """-> "AMD EPYC, 2 cores", and the GPU behind it where there is one."""
-    name = f"{_cpu_model()}, {torch.get_num_threads()} cores"
+    cores = torch.get_num_threads()
+    name = f"{_cpu_model()}, {cores} core" + "s" * (cores != 1)
     if not torch.accelerator.is_available():
         return name
     found = torch.accelerator.current_accelerator()

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import socket
 import struct
 import subprocess
 import sys
@@ -285,6 +286,29 @@ def test_mistakes_have_status_two_and_no_server_is_asked(tmp_path, capsys):
     assert main([*command, "--out", str(tmp_path / "out")]) == 2
     assert "row 2 (line 3): Plan.width: 'wide' is no whole number" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_check_that_no_server_could_help_with_is_no_clean_bill(tmp_path, capsys):
+    with socket.socket() as taken:  # a port that nobody listens at
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        (tmp_path / "a.csv").write_text("width\n64\n")
+        flow = tmp_path / "flow.json"
+        flow.write_text(json.dumps(WORKFLOW))
+        command = [str(tmp_path / "a.csv"), "--workflow", str(flow), "--server", url, "--check"]
+        assert main(command) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("atlasvid_batch: 1 job: ") and url in said and "not checked" in said
+
+
+def test_a_setting_without_quotes_is_told_to_take_some(tmp_path, capsys):
+    command = ["a.csv", "--workflow", "b.json", "--set", "Prompt,", "seen", "close.text=x"]
+    with pytest.raises(SystemExit) as ended:
+        main(command)
+    assert ended.value.code == 2
+    assert 'unrecognised: seen close.text=x. text with spaces needs "quotes"' in (
+        capsys.readouterr().err
+    )
 
 
 def test_the_command_needs_nothing_but_python(tmp_path):

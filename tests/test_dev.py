@@ -43,6 +43,21 @@ def test_a_size_that_is_none_is_named(dev, text):
         dev.size_px(text)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["cost", "3840x2160x320"], "Wan2.1 takes 4k + 1 frames. Use 317 or 321."),
+        (["demo", "--size", "100x96x9"], "width 100 px is no multiple of 16. Use 96 or 112."),
+    ],
+)
+def test_a_size_that_can_not_be_is_told_before_anything_is_installed(
+    dev, monkeypatch, capsys, arguments, words
+):
+    monkeypatch.setattr(dev, "prepared", lambda: pytest.fail("it installs first"))
+    assert dev.main(arguments) == 2
+    assert words in capsys.readouterr().err
+
+
 def test_arguments_of_the_demo(dev):
     args = dev.parser().parse_args(["demo", "--prompt", "a b", "--seed", "7", "--size", "96x96x9"])
     assert (args.prompt, args.seed, args.size, args.out) == ("a b", 7, (96, 96, 9), None)

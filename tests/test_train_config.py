@@ -46,7 +46,7 @@ def test_settings_can_be_changed_one_by_one():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ("train.stpes=1", "setting train.stpes is unknown: train. has"),
+        ("train.stpes=1", "setting train.stpes is unknown: did you mean steps\\? [[]train[]] has "),
         ("train.steps='many'", "setting train.steps is 'many': it must be of type int"),
         ("train.steps=true", "setting train.steps is True"),
         ("train.steps=0", "setting train.steps is 0: it must be at least 1"),

@@ -7,6 +7,7 @@ Units are in the names of `DataConfig`'s docstring: frames, and pixels at the tr
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,7 +168,12 @@ def _build(kind: type, values: dict[str, Any], at: str) -> Any:
     hints, known = get_type_hints(kind), [f.name for f in dataclasses.fields(kind)]
     unknown = [key for key in values if key not in known]
     if unknown:
-        raise ValueError(f"setting {at}{unknown[0]} is unknown: {at or 'here'} has {known}.")
+        near = difflib.get_close_matches(unknown[0], known, 1)
+        meant = f"did you mean {near[0]}? " if near else ""
+        where = f"[{at.rstrip('.')}]" if at else "a run"
+        raise ValueError(
+            f"setting {at}{unknown[0]} is unknown: {meant}{where} has {', '.join(known)}."
+        )
     if kind is Config and "stage" not in values:
         raise ValueError(f"setting stage is missing: one of {', '.join(STAGES)}.")
     return kind(**{key: _value(hints[key], value, at + key) for key, value in values.items()})
