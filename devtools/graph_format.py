@@ -14,6 +14,8 @@ from typing import Any
 WIDGET_TYPES = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 BYPASSED = 4
 ROW_PX, HEAD_PX = 26, 40
+# How a workflow opens: its first columns at a size that can be read, below the page's own bars.
+VIEW = {"scale": 0.7, "offset": [140, 215]}
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ def save_format(graph: Graph, infos: dict[str, dict]) -> dict:
     ]  # fmt: skip
     return {
         "last_node_id": len(nodes), "last_link_id": len(links), "nodes": nodes, "links": links,
-        "groups": groups, "config": {}, "extra": {}, "version": 0.4,
+        "groups": groups, "config": {}, "extra": {"ds": VIEW}, "version": 0.4,
     }  # fmt: skip
 
 

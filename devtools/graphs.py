@@ -69,24 +69,23 @@ def tiny_demo() -> Graph:
              {"unet_name": "atlasvid_tiny.safetensors"}),
         Node("vae", "VAELoader", "Load the tiny VAE", (0, 200),
              {"vae_name": "atlasvid_tiny_vae.safetensors"}),
-        Node("whole", "AtlasVidTinyPrompt", "Prompt", (0, 320), {"text": prompt}, height_px=130),
-        Node("closeup", "AtlasVidTinyPrompt", "Prompt, seen close", (0, 510),
-             {"text": prompt, "view": "closeup"}, height_px=130),
-        Node("empty", "AtlasVidTinyPrompt", "Negative (empty)", (0, 700), {"text": ""},
-             height_px=130),
+        Node("words", "AtlasVidTinyPrompt", "Prompt", (0, 320), {"text": prompt}, height_px=200),
+        Node("empty", "AtlasVidTinyPrompt", "Negative (empty)", (0, 590), {"text": ""},
+             height_px=180),
         _plan({"width": 192, "height": 192, "frames": 33, "fps": 16.0, "r_t": 4.0,
                "proxy_height": 96, "cube_t": 1, "cube_h": 2, "cube_w": 2}),
-        *_stage_1("dit", "whole", "empty", steps=24, cfg=3.0, shift=2.0),
-        *_stage_2("dit", "dit", "closeup", steps=24, denoise=0.35, shift=2.0),
+        *_stage_1("dit", "words", "empty", steps=24, cfg=3.0, shift=2.0),
+        *_stage_2("dit", "dit", Link("words", 1), steps=24, denoise=0.35, shift=2.0),
         *_videos("tiny", fps=16.0, proxy_fps=4.0),
     )  # fmt: skip
     note = Note(
-        "## The whole chain on a laptop\nA tiny Wan2.1 trained on a toy world: a *ball, box* or "
-        "*diamond* that is *red, orange, yellow, green, cyan, blue, purple* or *white* crosses "
-        "*right* or *left* under a *dawn, day, dusk* or *night* sky.\n\nStage 1 makes the whole "
+        "## The whole chain on a laptop\nPress **Run**: seconds to a minute without a GPU. Then "
+        "change the words of **Prompt**: a *ball, box* or *diamond* that is *red, orange, yellow, "
+        "green, cyan, blue, purple* or *white* crosses *right* or *left* under a *dawn, day, dusk* "
+        "or *night* sky. Another *seed* of stage 1 is another take.\n\nStage 1 makes the whole "
         "clip small and at a quarter of the frame rate; stage 2 makes it full size, each cube "
-        "seeing its neighbours and its own part of the proxy. Both prompts should say the same: "
-        "the second asks for a closeup, since a cube sees a part of a larger picture.",
+        "seeing its neighbours and its own part of the proxy. Its words are those of a closeup, "
+        "since a cube is a part of a larger picture. At the far right both videos are compared.",
         (PLAN, 930),
         (440, 250),
     )
@@ -96,9 +95,9 @@ def tiny_demo() -> Graph:
 def text_to_video(job: Job) -> Graph:
     nodes = (
         *_loaders(),
-        Node("positive", "CLIPTextEncode", "Prompt", (0, 480), {"clip": Link("clip"),
+        Node("positive", "AtlasVidCachedTextEncode", "Prompt", (0, 480), {"clip": Link("clip"),
              "text": PROMPT}, height_px=180),
-        Node("negative", "CLIPTextEncode", "Negative prompt", (0, 720), {"clip": Link("clip"),
+        Node("negative", "AtlasVidCachedTextEncode", "Negative prompt", (0, 720), {"clip": Link("clip"),
              "text": NEGATIVE}, height_px=140),
         _plan({"width": job.width, "height": job.height, "frames": job.frames, "r_t": job.r_t}),
         _lora("stage_1_lora", "Stage-1 LoRA", "atlasvid_stage1.safetensors", (0, 960)),
@@ -123,7 +122,7 @@ def upscale() -> Graph:
     frames = 81
     nodes = (
         *_loaders(),
-        Node("positive", "CLIPTextEncode", "Prompt", (0, 480), {"clip": Link("clip"),
+        Node("positive", "AtlasVidCachedTextEncode", "Prompt", (0, 480), {"clip": Link("clip"),
              "text": "Say what the video shows: " + PROMPT}, height_px=180),
         _plan({"width": 3840, "height": 2160, "frames": frames, "r_t": 1.0}),
         _lora("proxy_lora", "Proxy LoRA", "atlasvid_proxy.safetensors", (0, 1120)),
@@ -200,14 +199,17 @@ def _stage_1(model: str, positive: str, negative: str, *, steps, cfg, shift) -> 
     )  # fmt: skip
 
 
-def _stage_2(proxy_model, detail_model, positive, *, steps, denoise, shift) -> tuple[Node, ...]:
+def _stage_2(
+    proxy_model: str, detail_model: str, positive: str | Link, *, steps, denoise, shift
+) -> tuple[Node, ...]:
+    words = Link(positive) if isinstance(positive, str) else positive
     return (
         Node("guide", "AtlasVidScaledRoPEAligner", "The guide", (STAGE_2, 60),
              {"model": Link(proxy_model), "proxy": Link("proxy"), "plan": Link("plan")}),
         Node("patch", "AtlasVidLocalityPreservingPatch", "Local, guided attention", (STAGE_2, 360),
              {"model": Link(detail_model), "plan": Link("plan"), "guide": Link("guide")}),
         Node("detail", "AtlasVidDetailJointSampler", "Stage 2: the detail", (STAGE_2, 610),
-             {"model": Link("patch"), "plan": Link("plan"), "positive": Link(positive),
+             {"model": Link("patch"), "plan": Link("plan"), "positive": words,
               "proxy": Link("proxy"), "vae": Link("vae"), "seed": 1, "steps": steps, "cfg": 1.0,
               "shift": shift, "start": "proxy", "denoise": denoise}),
     )  # fmt: skip

@@ -21,24 +21,31 @@ class TinyPrompt(io.ComfyNode):
             "For Wan2.1's own files use CLIP Text Encode.",
             inputs=[
                 io.String.Input(
-                    "text", default="a red ball crosses right under a dusk sky",
+                    "text", default="a red ball crosses right under a dusk sky", multiline=True,
                     tooltip="Colour, shape, direction and sky. Unknown words are named in the "
                     "error, with those it knows.",
                 ),
                 io.Combo.Input(
                     "view", options=list(VIEWS), default=VIEWS[0],
-                    tooltip="full for stage 1; closeup for stage 2, where each cube is a part of "
-                    "a larger picture.",
+                    tooltip="Of the first output: full for stage 1, where the whole picture is "
+                    "seen.",
                 ),
             ],
             outputs=[
                 io.Conditioning.Output(
-                    "conditioning", display_name="conditioning", tooltip="For the samplers."
-                )
+                    "conditioning", display_name="conditioning",
+                    tooltip="The words in the chosen view: for stage 1.",
+                ),
+                io.Conditioning.Output(
+                    "closeup", display_name="closeup",
+                    tooltip="The same words seen close: for stage 2, where each cube is a part of "
+                    "a larger picture.",
+                ),
             ],
         )  # fmt: skip
 
     @classmethod
     @timed
     def execute(cls, text, view) -> io.NodeOutput:
-        return io.NodeOutput([[encode_prompt(text, view), {}]])
+        seen = (view, "closeup")
+        return io.NodeOutput(*([[encode_prompt(text, way), {}]] for way in seen))

@@ -39,7 +39,7 @@ def made_small(name: str) -> dict:
         inputs = out[key]["inputs"]
         if node["class_type"] == "CLIPLoader":
             del out[key]
-        elif node["class_type"] == "CLIPTextEncode":
+        elif node["class_type"] == "AtlasVidCachedTextEncode":
             text = "a red ball crosses right under a day sky"
             out[key] = {"class_type": "AtlasVidTinyPrompt", "inputs": {"text": text}}
             out[key]["inputs"]["view"] = "full"

@@ -27,7 +27,7 @@ def test_the_old_node_has_its_old_inputs_and_is_marked_deprecated(old, entry):
     assert info["name"] == "AtlasVidWords"
     assert list(info["input"]["required"]) == ["words"]
     assert info["deprecated"] is True
-    assert info["output"] == ["CONDITIONING"]
+    assert info["output"] == ["CONDITIONING", "CONDITIONING"]
     assert list(entry.new.GET_NODE_INFO_V1()["input"]["required"]) == ["text", "view"]  # untouched
 
 
@@ -57,7 +57,7 @@ def test_what_a_host_with_replacements_is_told(entry):
             {"new_id": "text", "old_id": "words"},
             {"new_id": "view", "set_value": "closeup"},
         ],
-        "output_mapping": [{"new_idx": 0, "old_idx": 0}],
+        "output_mapping": [{"new_idx": i, "old_idx": i} for i in (0, 1)],
     }
     if hasattr(io, "NodeReplace"):
         assert io.NodeReplace(**told).as_dict() == told
