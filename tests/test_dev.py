@@ -58,6 +58,12 @@ def test_a_size_that_can_not_be_is_told_before_anything_is_installed(
     assert words in capsys.readouterr().err
 
 
+def test_sizes_are_checked_by_python_alone():
+    command = [sys.executable, "-S", "-E", str(ROOT / "dev.py"), "cost", "64x64x8"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and "Use 5 or 9." in done.stderr, done.stderr
+
+
 def test_arguments_of_the_demo(dev):
     args = dev.parser().parse_args(["demo", "--prompt", "a b", "--seed", "7", "--size", "96x96x9"])
     assert (args.prompt, args.seed, args.size, args.out) == ("a b", 7, (96, 96, 9), None)
