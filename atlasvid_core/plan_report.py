@@ -64,9 +64,9 @@ def report(asked: Mapping[str, Any], job: Job, machine: Machine) -> dict[str, An
     }
 
 
-def _proxy_snap(plan: VideoPlan) -> str:
-    """A word on a proxy whose width is not quite the video's shape."""
+def _proxy_snap(plan: VideoPlan) -> dict[str, int] | None:
+    """Of a proxy whose width is not quite the video's shape: the exact width, and the one used."""
     exact = plan.width_px * plan.proxy_height_px / plan.height_px
     if abs(exact - plan.proxy_width_px) < 0.5:
-        return ""
-    return f"proxy width {exact:.0f} \N{RIGHTWARDS ARROW} {plan.proxy_width_px} px, in steps of 16"
+        return None
+    return {"given": round(exact), "used": plan.proxy_width_px}

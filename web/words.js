@@ -28,13 +28,18 @@ const WORDS = {
   },
 };
 
-/** Of `{en, zh}` the page's language; English where there is no other. */
-export function inLanguage(app, words) {
+/** "en", "zh": the page's language without its country. */
+export function languageOf(app) {
   let locale = "en";
   try {
     locale = app.ui.settings.getSettingValue("Comfy.Locale") || navigator.language || "en";
   } catch { /* a host without that setting */ }
-  return words[String(locale).toLowerCase().split("-")[0]] ?? words.en;
+  return String(locale).toLowerCase().split("-")[0];
+}
+
+/** Of `{en, zh}` the page's language; English where there is no other. */
+export function inLanguage(app, words) {
+  return words[languageOf(app)] ?? words.en;
 }
 
 export const wordsOf = (app) => inLanguage(app, WORDS);

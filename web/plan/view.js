@@ -156,6 +156,7 @@ function stageRow(stage, total, say) {
 
 /** Red first, then what is worth knowing, then what was moved to fit Wan. */
 function notesOf(answer, hidden, say) {
+  const snap = answer.proxy_snap;
   const failed = answer.checks.filter((c) => !c.fits);
   const warned = answer.checks.filter((c) => c.fits && c.text);
   return [
@@ -170,6 +171,6 @@ function notesOf(answer, hidden, say) {
     ...warned.map((c) => ({ kind: "warn", text: say.sentences(say.told(c)) })),
     ...(answer.moved ?? []).map((text) => ({ kind: "info", text })),
     ...hidden.map((name) => ({ kind: "info", text: say.linked(name) })),
-    ...(answer.proxy_snap ? [{ kind: "info", text: `${answer.proxy_snap}.` }] : []),
+    ...(snap ? [{ kind: "info", text: say.moved(say.proxyWidth, snap.given, snap.used, say.wanSides) }] : []),
   ];
 }
