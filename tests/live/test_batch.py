@@ -171,7 +171,7 @@ def test_what_failed_is_told_and_the_others_are_made(client, tmp_path):
     assert client(rows).wait(120) == 1
     log = (tmp_path / "client.log").read_text()
     assert "failed: row 2 (line 3) b: AtlasVidTinyPrompt: The tiny world does not know 'cat'" in log
-    assert "1 of 3 jobs failed; the same command tries them again" in log
+    assert "1 of 3 jobs failed; the same command tries again" in log
     assert sorted(key[0] for key in done_jobs(tmp_path / "out")) == ["a", "c"]
     rows[1] = ("b", "a red diamond", 1, "2")  # put right: only this one is made
     assert client(rows).wait(120) == 0
