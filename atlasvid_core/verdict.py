@@ -40,6 +40,7 @@ TEXTS = {
     "keep_steps": "Set keep_steps of DetailJointSampler to false",
     "smaller": "With {inputs} it would fit",
     "free_disk": "Free some space in ComfyUI's {folder} folder, or make a smaller video",
+    "weights": "The model's weights alone take {need}: choose a smaller model, or fp8 files",
     "least": "Choose a smaller or shorter video, or a smaller model",
 }
 Values = tuple[tuple[str, str | int], ...]
@@ -147,6 +148,9 @@ def _remedy(found: Estimate, name: str) -> Remedy:
         return Remedy(**_said("smaller", inputs=named), inputs=tuple(inputs.items()))
     if name in ("output", "temp"):
         return Remedy(**_said("free_disk", folder=name))
+    weights = max(stage.weight_bytes for stage in found.stages)
+    if name == "host" and weights > found.machine.host_bytes:
+        return Remedy(**_said("weights", need=_gib(weights)))
     return Remedy(**_said("least"))
 
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WIDTH_PX, HEIGHT_PX = 640, 360
 PROXY_PX = (160, 90)
 TITLES = {
-    "tiny_demo": ("Tiny demo", "192 x 192, 33 frames, CPU"),
+    "tiny_demo": ("Start here: tiny demo", "192 x 192, 33 frames, nothing to download"),
     **{job.name: (job.title.split(",")[0], f"{job.frames} frames") for job in JOBS},
     "upscale_to_4k": ("Any video to 4K", "the video is the proxy"),
 }

@@ -58,7 +58,7 @@ class Phase:
 
     def reach(self, done: float, note: str = "", preview: Any = None) -> None:
         """`done` parts are; `note` says more of where that is. Raises what `check` raises."""
-        self.shown.check()
+        self._check(note)
         now, self.done = self.clock(), min(max(self.done, done), self.total)
         if self._first is None:
             self._first = now, self.done
@@ -71,6 +71,15 @@ class Phase:
             self.shown.text(self.line(now, note))
         if not over and self._due("log", now, LOG_EVERY_S):
             logging.info("AtlasVid: %s", self.line(now, note))
+
+    def _check(self, note: str) -> None:
+        try:
+            self.shown.check()
+        except BaseException:  # on newer hosts a cancel is no Exception
+            if "text" in self._last:  # no time left of what has ended stays behind
+                at = [note, f"{int(100 * self.done / self.total)} %"]
+                self.shown.text(f"{self.name}: stopped at {', '.join(filter(None, at))}")
+            raise
 
     def left_s(self, now: float) -> float | None:
         """Seconds until the end at the pace so far; None before two reports tell a pace."""

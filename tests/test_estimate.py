@@ -153,6 +153,12 @@ def test_the_nodes_that_remedies_name_have_such_inputs():
             assert f'"{name}"' in declared[remedy.node]
 
 
+def test_weights_that_fit_nowhere_are_named():
+    small = replace(card(vram=8, ram=16), shared=True)
+    found = check(estimate(at(), Job(config=WAN_14B), small), "host").remedy
+    assert "weights alone take" in found.text and "fp8" in found.text and not found.inputs
+
+
 def test_key_and_values_say_what_the_text_says():
     for found in (estimate(at(frames=641), Job(), card(vram=3, ram=8, disk=12)),):
         for told in (*checks(found), *(c.remedy for c in checks(found) if c.remedy)):

@@ -60,6 +60,17 @@ def test_quick_parts_are_not_all_told(screen):
     assert len(screen.texts) == told
 
 
+def test_a_cancelled_phase_says_where_it_stopped(screen):
+    phase = screen.phase("Denoising", 100)
+    for part in range(1, 4):
+        screen.now += 2.0
+        phase.reach(part, f"step {part} of 100")
+    screen.cancelled = True
+    with pytest.raises(KeyboardInterrupt):
+        phase.reach(4, "step 4 of 100")
+    assert screen.texts[-1] == "Denoising: stopped at step 4 of 100, 3 %"
+
+
 def test_steps_tell_their_way_inside(screen):
     from atlasvid_pack.nodes.progress import Steps
 

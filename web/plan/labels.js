@@ -51,6 +51,7 @@ const ZH_TOLD = {
   keep_steps: () => "请将 DetailJointSampler 的 keep_steps 设为 false",
   smaller: ({ inputs }) => `改为 ${inputs.replaceAll(" and ", "、")} 即可`,
   free_disk: ({ folder }) => `请在 ComfyUI 的${FOLDERS[folder]}文件夹腾出空间，或制作较小的视频`,
+  weights: ({ need }) => `仅模型权重就占 ${need}：请选择较小的模型或 fp8 文件`,
   least: () => "请选择较小或较短的视频，或较小的模型",
 };
 
