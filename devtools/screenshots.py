@@ -33,7 +33,7 @@ LABELS = {"1.3b": "Wan2.1 1.3B", "14b": "Wan2.1 14B"}
 PLANS = (
     {"title": "Plan: 4K, 10 s", "model": "1.3b"},
     {"title": "Plan: 8K portrait, 10 s, 14B", "model": "14b", "width": 4320, "height": 7680,
-     "proxy_height": 848},
+     "proxy_height": 768},
 )  # fmt: skip
 TWO_PLANS = """(plans) => {
   window.app.graph.clear();
@@ -49,13 +49,16 @@ TWO_PLANS = """(plans) => {
     node.onConfigure({});
   });
 }"""
-SHARP = "LiteGraph.Canvas.LowQualityRenderingZoomThreshold"
+SETTINGS = {"LiteGraph.Canvas.LowQualityRenderingZoomThreshold": 0, "Comfy.Graph.CanvasInfo": False}
+CHOOSE = "([name, value]) => window.app.extensionManager.setting.set(name, value)"
+PATIENCE_S = 900
 ANSWERED = "[data-state=fits], [data-state=bad]"
 LOOK = """([scale, x, y]) => {
   Object.assign(window.app.canvas.ds, { scale, offset: [x, y] });
   window.app.canvas.deselectAll?.();
   window.app.canvas.setDirty(true, true);
 }"""
+SHOWN = "document.querySelector('.atlasvid-compare .clock')?.textContent.includes('frame 1')"
 IDLE = """async () => {
   const queue = await (await fetch("/api/queue")).json();
   return queue.queue_running.length + queue.queue_pending.length === 0;
@@ -70,23 +73,28 @@ def main() -> None:
         base = Path(folder)
         make_base(base, ROOT)
         with Server(host, Path(sys.executable), base, base / "server.log") as server:
-            for theme in ("dark", "light"):  # the second run comes from the server's cache
-                settle(base, **{"Comfy.ColorPalette": theme, SHARP: 0})
-                for name, take in (("plan", plans), ("canvas", canvas)):
-                    file = ROOT / "docs" / f"{name}_{theme}.png"
-                    take(chrome, server.base_url, file)
-                    print(file.relative_to(ROOT))
+            settle(base, **SETTINGS)
+            for take in (plans, canvas):
+                take(chrome, server.base_url)
 
 
-def plans(chrome, url: str, file: Path) -> None:
+def both_themes(page, name: str, **clip: int) -> None:
+    for theme in ("dark", "light"):
+        page.evaluate(CHOOSE, ["Comfy.ColorPalette", theme])
+        page.wait_for_timeout(2000)  # fonts, and colours that fade
+        file = ROOT / "docs" / f"{name}_{theme}.png"
+        page.screenshot(path=file, clip=clip)
+        print(file.relative_to(ROOT))
+
+
+def plans(chrome, url: str) -> None:
     """Two plans side by side: one that fits the example's machine, one that does not."""
     page = open_page(chrome, url, 1130, 1010, device_scale_factor=1.5)
     page.route("**/atlasvid/plan", answer)
     page.evaluate(TWO_PLANS, list(PLANS))
     page.evaluate(LOOK, [1, 130, 160])
     page.wait_for_function(f"document.querySelectorAll('{ANSWERED}').length > 1")
-    page.wait_for_timeout(1000)  # fonts, and bars that grow
-    page.screenshot(path=file, clip={"x": 120, "y": 122, "width": 920, "height": 850})
+    both_themes(page, "plan", x=120, y=122, width=920, height=850)
     page.close()
 
 
@@ -100,17 +108,18 @@ def answer(route) -> None:
     route.fulfill(json={**found, **more})
 
 
-def canvas(chrome, url: str, file: Path) -> None:
+def canvas(chrome, url: str) -> None:
     """The tiny demo after its run."""
-    page = open_page(chrome, url, 1780, 880, device_scale_factor=1.25)
+    page = open_page(chrome, url, 1780, 1010, device_scale_factor=1.25)
     show_graph(page, json.loads((ROOT / "workflows" / "tiny_demo.json").read_text()))
     page.evaluate(LOOK, [0.56, 145, 330])
     page.evaluate("async () => { await window.app.queuePrompt(0, 1) }")
-    end = time.monotonic() + 300
-    while not page.evaluate(IDLE) and time.monotonic() < end:
+    end = time.monotonic() + PATIENCE_S
+    while not page.evaluate(IDLE):
+        assert time.monotonic() < end, "the demo takes too long"
         page.wait_for_timeout(500)
-    page.wait_for_timeout(3000)
-    page.screenshot(path=file, clip={"x": 64, "y": 172, "width": 1660, "height": 630})
+    page.wait_for_function(SHOWN, timeout=60_000)
+    both_themes(page, "canvas", x=64, y=172, width=1660, height=775)
     page.close()
 
 

@@ -9,12 +9,14 @@ from devtools.browser import show_graph
 from .common import NAMES, WORKFLOWS, api_workflow
 
 ONLY_IN_PAGE = {"MarkdownNote", "Note"}
+LEGIBLE = 0.6  # below it the page draws boxes without words
 READ = """async () => {
   const nodes = window.app.graph.nodes.map((n) => ({
     type: n.type, title: n.title,
     known: n.type in window.LiteGraph.registered_node_types, errors: !!n.has_errors,
   }));
-  return { nodes, prompt: (await window.app.graphToPrompt()).output };
+  const { scale } = window.app.canvas.ds;
+  return { nodes, scale, prompt: (await window.app.graphToPrompt()).output };
 }"""
 
 
@@ -27,6 +29,7 @@ def test_a_workflow_opens_without_a_missing_node(canvas, name):
     assert len(loaded["nodes"]) == len(graph["nodes"])
     assert [n for n in loaded["nodes"] if not n["known"] and n["type"] not in ONLY_IN_PAGE] == []
     assert canvas.problems == []
+    assert loaded["scale"] >= LEGIBLE
     want = {key: (n["class_type"], n["inputs"]) for key, n in api_workflow(name).items()}
     got = {key: (n["class_type"], n["inputs"]) for key, n in loaded["prompt"].items()}
     for key, (kind, inputs) in want.items():
