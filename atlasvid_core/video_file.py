@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .sound import Sound, Track
+
 BT709_RGB = (0.2126, 0.7152, 0.0722)  # weights of luma; ITU-R BT.709, table 3
 BT709, RGB = 1, 0  # matrix, primaries and curve as ITU-T H.273 numbers them
 LIMITED, FULL = 1, 2  # as FFmpeg numbers ranges
@@ -34,6 +36,7 @@ class Codec:
     pixels: Mapping[int, str]
     options: Mapping[str, str]
     rated: bool = True  # takes a constant rate factor
+    sound: str = "aac"
 
 
 CODECS = {
@@ -49,7 +52,8 @@ CODECS = {
         "libsvtav1", "mp4", ".mp4", {8: "yuv420p", 10: "yuv420p10le"}, {"preset": "8"}
     ),
     "prores": Codec(
-        "prores_ks", "mov", ".mov", {10: "yuv422p10le"}, {"profile": "hq"}, rated=False
+        "prores_ks", "mov", ".mov", {10: "yuv422p10le"}, {"profile": "hq"}, rated=False,
+        sound="pcm_s16le",
     ),
     "ffv1": Codec(
         "ffv1", "mp4", ".mp4", {8: "bgr0", 10: "gbrp10le"}, {"level": "3"}, rated=False
@@ -99,30 +103,40 @@ class VideoFormat:
         return Fraction(self.fps).limit_denominator(1001)
 
 
-def write_video(path: Path, chunks: Iterable[Tensor], form: VideoFormat) -> None:
-    """Chunks [T, H, W, 3] of integers of `form.bits`, encoded as they come; H and W even."""
-    beside = path.with_name(path.name + ".part")
+def write_video(
+    path: Path, chunks: Iterable[Tensor], form: VideoFormat, sound: Sound | None = None
+) -> None:
+    """Chunks [T, H, W, 3] of integers of `form.bits`, encoded as they come; H and W even.
+
+    The `sound` ends with the frames, or before them.
+    """
+    beside, codec = path.with_name(path.name + ".part"), CODECS[form.codec]
     try:
-        with av.open(str(beside), "w", format=CODECS[form.codec].container) as file:
-            stream, number = None, 0
+        with av.open(str(beside), "w", format=codec.container) as file:
+            stream, number, track = None, 0, None
             for chunk in chunks:
                 for rgb_HW3 in chunk:
                     if stream is None:
                         stream = _stream(file, form, rgb_HW3.shape[1], rgb_HW3.shape[0])
+                        track = None if sound is None else Track(file, codec.sound, sound)
                     frame = to_frame(rgb_HW3, form)
                     frame.pts, frame.time_base = number, 1 / form.rate
                     file.mux(stream.encode(frame))
                     number += 1
+                    if track is not None:
+                        track.until(number / form.rate)
             if stream is None:
                 raise ValueError("A video without frames can't be written.")
             file.mux(stream.encode())
+            if track is not None:
+                track.end()
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
 
 
 def copy_video(source: Path, target: Path, container: str, metadata: Mapping[str, str]) -> None:
-    """The same coded frames in another file and container, without decoding them.
+    """The same coded frames, and sound, in another file and container, without decoding them.
 
     Written beside, under a name that starts with a dot, and renamed: `target` is whole or absent.
     """
@@ -134,11 +148,11 @@ def copy_video(source: Path, target: Path, container: str, metadata: Mapping[str
             av.open(str(beside), "w", format=container, options=options) as file,
         ):
             file.metadata.update({**given.metadata, **metadata})
-            inside = given.streams.video[0]
-            stream = file.add_stream_from_template(inside, opaque=True)
+            inside = [*given.streams.video[:1], *given.streams.audio[:1]]
+            streams = {s.index: file.add_stream_from_template(s, opaque=True) for s in inside}
             for packet in given.demux(inside):
                 if packet.dts is not None:
-                    packet.stream = stream
+                    packet.stream = streams[packet.stream.index]
                     file.mux(packet)
         os.replace(beside, target)
     finally:

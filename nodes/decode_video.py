@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from comfy_api.latest import io
 
+from ..atlasvid_core.sound import Sound
 from ..atlasvid_core.video_file import CODECS, VideoFormat, write_video
 from . import host, host_page, refuse
 from .decode import TILE
@@ -36,7 +37,9 @@ class TiledVAEDecodeToVideo(io.ComfyNode):
             "result without decoding it again.",
             inputs=[
                 io.Vae.Input("vae", tooltip="The Wan2.1 VAE."),
-                io.Latent.Input("samples", tooltip="From DetailJointSampler."),
+                io.Latent.Input(
+                    "samples", tooltip="From DetailJointSampler or SemanticProxyGenerator."
+                ),
                 io.Float.Input(
                     "fps", default=16.0, min=1.0, max=240.0, step=0.001,
                     tooltip="Frames a second of the file: the plan's.",
@@ -62,6 +65,11 @@ class TiledVAEDecodeToVideo(io.ComfyNode):
                     "until the video is made, so that the same job, queued again after a crash, "
                     "goes on from there.",
                 ),
+                io.Audio.Input(
+                    "audio", optional=True,
+                    tooltip="A soundtrack, such as that of the video that was enlarged. It ends "
+                    "with the last frame.",
+                ),
             ],
             outputs=[io.Video.Output("video", display_name="video", tooltip="For SaveVideo.")],
         )  # fmt: skip
@@ -69,14 +77,18 @@ class TiledVAEDecodeToVideo(io.ComfyNode):
     @classmethod
     @timed
     @torch.no_grad()
-    def execute(cls, vae, samples, fps, codec, bits, crf, tile, keep_decoded=True) -> io.NodeOutput:
-        form = VideoFormat(codec, int(bits), fps, crf)
+    def execute(
+        cls, vae, samples, fps, codec, bits, crf, tile, keep_decoded=True, audio=None
+    ) -> io.NodeOutput:  # fmt: skip
+        form, sound = VideoFormat(codec, int(bits), fps, crf), None
+        if audio is not None:
+            sound = Sound(audio["waveform"][0], int(audio["sample_rate"]))
         refuse.check_tile(tile, NODE)
         refuse.check_latent(samples["samples"], "The latent to decode")
         decoding = begin(vae, samples["samples"], form.bits, tile, keep_decoded, NODE)
         path = host.temporary_folder() / f"atlasvid_{uuid.uuid4().hex[:12]}{form.suffix}"
         with disk_errors(NODE, path.parent):
-            write_video(path, decoding.frames(), form)
+            write_video(path, decoding.frames(), form, sound)
         decoding.finished()
         on_saved = partial(_delivered, fingerprint(samples["samples"]))
         return io.NodeOutput(FinishedVideo(str(path), codec, on_saved))

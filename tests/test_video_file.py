@@ -6,6 +6,7 @@ import av
 import pytest
 import torch
 
+from atlasvid_core.sound import Sound
 from atlasvid_core.video_file import CODECS, VideoFormat, copy_video, luma_chroma, write_video
 
 READ_AS = {"h264": "h264", "h265": "hevc", "av1": "av1", "prores": "prores", "ffv1": "ffv1"}
@@ -134,7 +135,43 @@ def test_copied_without_decoding(tmp_path):
         assert len(list(file.decode(video=0))) == 5
 
 
+def heard(path):
+    """-> codec, rate, samples [C, S] of a file's sound."""
+    with av.open(str(path)) as file:
+        (stream,) = file.streams.audio
+        parts = [torch.from_numpy(frame.to_ndarray()) for frame in file.decode(audio=0)]
+        name, channels = stream.codec_context.name, stream.codec_context.layout.nb_channels
+        samples = torch.cat(parts, dim=1).double()
+        if samples.shape[0] != channels:  # packed
+            samples = samples.reshape(-1, channels).T / 2**15
+        return name, stream.codec_context.sample_rate, samples
+
+
+@pytest.mark.parametrize("codec, bits, name", [("h264", 8, "aac"), ("prores", 10, "pcm_s16le")])
+@pytest.mark.parametrize("channels, rate", [(1, 44100), (2, 48000)])
+def test_sound_ends_with_the_frames(codec, bits, name, channels, rate, tmp_path):
+    tone = torch.sin(torch.arange(2 * rate) * (2 * torch.pi * 440 / rate)).expand(channels, -1) / 2
+    form = VideoFormat(codec, bits, fps=12)
+    path, copy = tmp_path / f"v{form.suffix}", tmp_path / f"w{form.suffix}"
+    write_video(path, ramps(9, bits).split([4, 5]), form, Sound(tone, rate))
+    copy_video(path, copy, CODECS[codec].container, {})
+    for file in (path, copy):
+        told, told_rate, samples = heard(file)
+        assert (told, told_rate, samples.shape[0]) == (name, rate, channels)
+        assert abs(samples.shape[1] / rate - 9 / 12) < 0.05
+        spectrum = torch.fft.rfft(samples[0, : rate // 2]).abs()
+        assert abs(spectrum.argmax() * 2 - 440) <= 4  # Hz
+        with av.open(str(file)) as opened:
+            assert len(list(opened.decode(video=0))) == 9
+    write_video(
+        path, [ramps(9, bits)], form, Sound(tone[:, : rate // 4], rate)
+    )  # it may be shorter
+    assert abs(heard(path)[2].shape[1] / rate - 0.25) < 0.05
+
+
 def test_refused(monkeypatch):
+    with pytest.raises(ValueError, match=r"shape \[3, 9\]; it must have 1, 2, 6, 8 channels"):
+        Sound(torch.zeros(3, 9), 48000)
     with pytest.raises(ValueError, match="prores holds 10 bits a channel, not 8. Set bits to 10"):
         VideoFormat("prores", 8)
     with pytest.raises(ValueError, match="'vp9' is not known; choose one of"):

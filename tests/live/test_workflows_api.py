@@ -33,10 +33,15 @@ def stocked(server):
     with av.open(str(server.base / "input" / "video.mp4"), "w") as file:
         stream = file.add_stream("h264", rate=16)
         stream.width = stream.height = 96
+        sound = file.add_stream("aac", rate=44100, layout="mono")
         for shade in np.linspace(0, 255, FRAMES + 2).astype(np.uint8):
             picture = av.VideoFrame.from_ndarray(np.full((96, 96, 3), shade), "rgb24")
             file.mux(stream.encode(picture))
         file.mux(stream.encode())
+        second = av.AudioFrame.from_ndarray(np.zeros((1, 44100), np.float32), "fltp", "mono")
+        second.sample_rate = 44100
+        file.mux(sound.encode(second))
+        file.mux(sound.encode())
     return server
 
 
@@ -83,6 +88,7 @@ def test_a_shipped_workflow_runs_to_its_videos(stocked, name):
         with av.open(str(path)) as file:
             frames = [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
             sizes.append((len(frames), *frames[0].shape[:2]))
+            assert len(file.streams.audio) == (name == "upscale_to_4k")  # that of its source
     assert (FRAMES, SIDE_PX, SIDE_PX) in sizes
     assert len(sizes) == (1 if name == "upscale_to_4k" else 2)  # the proxy is saved too
     if len(sizes) == 2:  # and can be looked at before the hours of stage 2 begin

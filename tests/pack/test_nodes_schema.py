@@ -20,7 +20,7 @@ INPUTS = {
     ],
     "AtlasVidTiledVAEDecode": ["vae", "samples", "tile"],
     "AtlasVidTiledVAEDecodeToVideo": [
-        "vae", "samples", "fps", "codec", "bits", "crf", "tile", "keep_decoded"
+        "vae", "samples", "fps", "codec", "bits", "crf", "tile", "keep_decoded", "audio"
     ],
     "AtlasVidCompare": ["proxy", "detail", "match", "max_side"],
     "AtlasVidTinyPrompt": ["text", "view"],
