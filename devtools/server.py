@@ -118,6 +118,15 @@ class Server:
         except OSError as error:
             raise ServerFailed(f"the job was lost ({error}). {self.last_lines()}") from error
 
+    def forget(self) -> None:
+        """Its cache and models are let go of before the next job begins: the host looks at that
+        wish after each job, so a small one comes in between."""
+        self.client.read("/free", b'{"unload_models": true, "free_memory": true}')
+        small = {"width": 16, "height": 16, "batch_size": 1}
+        made = {"class_type": "EmptyLatentImage", "inputs": small}
+        shown = {"class_type": "PreviewAny", "inputs": {"source": ["1", 0]}}
+        self.queue({"1": made, "2": shown})
+
     def __enter__(self) -> Server:
         try:
             self.start()

@@ -92,13 +92,3 @@ def watched(server, workflow: dict) -> SimpleNamespace:
                     break
     out.outputs = server.client._history(name)["outputs"]
     return out
-
-
-def forget(server) -> None:
-    """The server's cache and models are let go of before the next job begins: a flag is looked at
-    after each job, so another one comes in between."""
-    server.client.read("/free", b'{"unload_models": true, "free_memory": true}')
-    demo = api_workflow("tiny_demo")
-    plan = next(n for n in demo.values() if n["class_type"] == "AtlasVidPlan")
-    shown = {"class_type": "PreviewAny", "inputs": {"source": ["1", 2]}}
-    server.queue({"1": plan, "2": shown})

@@ -9,7 +9,7 @@ import pytest
 
 from atlasvid_batch.client import JobFailed
 
-from .common import api_workflow, forget, watched
+from .common import api_workflow, watched
 
 MOST_S = 3.0
 SEED = 77
@@ -99,7 +99,7 @@ def test_a_cancel_in_every_phase_is_answered_and_the_next_job_is_right(server):
         "enlarging: encode": DETAIL, "stage 2": DETAIL, "decode": VIDEO,
     }  # fmt: skip
     after = result(server, server.queue(job())["outputs"])
-    forget(server)
+    server.forget()
     for file in (server.output / "atlasvid" / "steps").glob("*/*"):
         file.unlink()
     page = watched(server, job())
