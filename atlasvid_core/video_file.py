@@ -8,7 +8,7 @@ A file is written beside its place and renamed when it is whole.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -19,11 +19,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .encoder_memory import bounded
 from .sound import Sound, Track
 
 BT709_RGB = (0.2126, 0.7152, 0.0722)  # weights of luma; ITU-R BT.709, table 3
 BT709, RGB = 1, 0  # matrix, primaries and curve as ITU-T H.273 numbers them
 LIMITED, FULL = 1, 2  # as FFmpeg numbers ranges
+BAND_ROWS = 128  # converted at once, as floats; even, since chroma takes rows in pairs
 
 
 @dataclass(frozen=True)
@@ -135,8 +137,16 @@ def write_video(
         beside.unlink(missing_ok=True)
 
 
-def copy_video(source: Path, target: Path, container: str, metadata: Mapping[str, str]) -> None:
+def copy_video(
+    source: Path,
+    target: Path,
+    container: str,
+    metadata: Mapping[str, str],
+    on_part: Callable[[int, int], None] | None = None,
+) -> None:
     """The same coded frames, and sound, in another file and container, without decoding them.
+
+    `on_part(done, total)`, in bytes of the source, may raise to cancel.
 
     Written beside, under a name that starts with a dot, and renamed: `target` is whole or absent.
     """
@@ -152,8 +162,12 @@ def copy_video(source: Path, target: Path, container: str, metadata: Mapping[str
             streams = {s.index: file.add_stream_from_template(s, opaque=True) for s in inside}
             for packet in given.demux(inside):
                 if packet.dts is not None:
+                    if on_part is not None:
+                        on_part(packet.pos or 0, given.size)
                     packet.stream = streams[packet.stream.index]
                     file.mux(packet)
+            if on_part is not None:
+                on_part(given.size, given.size)
         os.replace(beside, target)
     finally:
         beside.unlink(missing_ok=True)
@@ -162,7 +176,8 @@ def copy_video(source: Path, target: Path, container: str, metadata: Mapping[str
 def _stream(file, form: VideoFormat, width: int, height: int):
     codec = CODECS[form.codec]
     rated = {"crf": str(form.crf)} if codec.rated else {}
-    stream = file.add_stream(codec.encoder, rate=form.rate, options={**codec.options, **rated})
+    options = {**bounded(codec.encoder, codec.options, width, height), **rated}
+    stream = file.add_stream(codec.encoder, rate=form.rate, options=options)
     stream.width, stream.height, stream.pix_fmt = width, height, form.pixels
     _tag(stream.codec_context, form)
     if form.codec == "h265":
@@ -198,7 +213,9 @@ def planes(rgb_HW3: Tensor, form: VideoFormat) -> list[Tensor]:
         return [bgr0.flatten(1)]
     if form.pixels == "gbrp10le":
         return [rgb_HW3[..., channel].contiguous() for channel in (1, 2, 0)]
-    return luma_chroma(rgb_HW3, form.bits, halve_rows=form.pixels.startswith("yuv420"))
+    halve_rows = form.pixels.startswith("yuv420")
+    bands = [luma_chroma(band, form.bits, halve_rows) for band in rgb_HW3.split(BAND_ROWS)]
+    return [torch.cat(plane) for plane in zip(*bands, strict=True)]
 
 
 def luma_chroma(rgb_HW3: Tensor, bits: int, halve_rows: bool) -> list[Tensor]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from comfy_api.latest import InputImpl
 
 from ..atlasvid_core.video_file import CODECS, copy_video
+from .host_progress import phase
 
 
 class FinishedVideo(InputImpl.VideoFromFile):
@@ -33,8 +34,9 @@ class FinishedVideo(InputImpl.VideoFromFile):
             tags = {
                 k: v if isinstance(v, str) else json.dumps(v) for k, v in (metadata or {}).items()
             }
-            container = CODECS[self._codec].container
-            copy_video(Path(self.get_stream_source()), target, container, tags)
+            source, container = Path(self.get_stream_source()), CODECS[self._codec].container
+            progress = phase("Saving", source.stat().st_size)
+            copy_video(source, target, container, tags, lambda done, _: progress.reach(done))
         else:
             beside = target.with_name(f".part_{target.name}")  # its end names the container
             try:

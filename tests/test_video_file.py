@@ -131,11 +131,22 @@ def test_a_half_file_has_no_final_name(tmp_path):
 
 def test_copied_without_decoding(tmp_path):
     write_video(tmp_path / "v.mov", [ramps(5, 10)], VideoFormat("prores", 10))
-    copy_video(tmp_path / "v.mov", tmp_path / "w.mp4", "mov", {"prompt": "{}"})
+    told: list[tuple[int, int]] = []
+    note = {"prompt": "{}"}
+    copy_video(tmp_path / "v.mov", tmp_path / "w.mp4", "mov", note, lambda *part: told.append(part))
+    size = (tmp_path / "v.mov").stat().st_size
+    assert told == sorted(told) and len(told) == 6 and told[-1] == (size, size)
     with av.open(str(tmp_path / "w.mp4")) as file:
         assert file.metadata["prompt"] == "{}"
         assert file.streams.video[0].codec_context.name == "prores"
         assert len(list(file.decode(video=0))) == 5
+
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        copy_video(tmp_path / "v.mov", tmp_path / "x.mp4", "mov", {}, stop)
+    assert {path.name for path in tmp_path.iterdir()} == {"v.mov", "w.mp4"}
 
 
 def heard(path):
