@@ -18,7 +18,7 @@ class VideoPlanNode(io.ComfyNode):
             node_id="AtlasVidPlan",
             display_name="VideoPlan",
             category=CATEGORY,
-            **search("4k", "8k", "video size"),
+            **search("4k video", "8k video", "long video", "high resolution video", "video size"),
             description="Sizes of the video and of its proxy, the cubes of local attention, and "
             "what it all costs, before anything runs. Feeds every other AtlasVid node.",
             inputs=[
