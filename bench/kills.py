@@ -31,6 +31,8 @@ from safetensors.torch import save_file
 from atlasvid_batch.client import JobFailed
 from devtools.server import Server, ServerFailed, make_base
 
+from .kept_rows import rows_kept
+
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "workflows" / "api" / "tiny_demo.json"
 STEPS = 12
@@ -262,16 +264,21 @@ def _drawn(draw: random.Random, job: Callable, kills: dict[str, int]) -> list[tu
 
 
 def rows(quick: bool = False) -> list[dict]:
-    host = Path(os.environ["COMFYUI_PATH"])
-    out = []
-    for number in range(1 if quick else ROUNDS):
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            seed = random.SystemRandom().randrange(2**31)
-            story = tell(host, Path(folder), dict.fromkeys(PHASES, 1 if quick else KILLS), seed)
-        wrong = len(story.wrong) + len(story.left)
-        out += [{"round": number, **row, "wrong_files": wrong} for row in story.rows]
-        print(f"round {number}, seed {seed}: {len(story.rows)} kills, {story.wrong}", flush=True)
-    return out
+    with rows_kept("kills", quick) as (_, kept):
+        return [
+            {"round": number, **row}
+            for number in range(1 if quick else ROUNDS)
+            for row in kept(f"round_{number}", lambda: _round(1 if quick else KILLS))
+        ]
+
+
+def _round(kills: int) -> list[dict]:
+    host, seed = Path(os.environ["COMFYUI_PATH"]), random.SystemRandom().randrange(2**31)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        story = tell(host, Path(folder), dict.fromkeys(PHASES, kills), seed)
+    print(f"seed {seed}: {len(story.rows)} kills; {story.wrong + story.left}", flush=True)
+    wrong = len(story.wrong) + len(story.left)
+    return [{**row, "wrong_files": wrong} for row in story.rows]
 
 
 def figures(rows: list[dict]) -> dict[str, float]:
