@@ -59,6 +59,10 @@ LOOK = """([scale, x, y]) => {
   window.app.canvas.setDirty(true, true);
 }"""
 SHOWN = "document.querySelector('.atlasvid-compare .clock')?.textContent.includes('frame 1')"
+LOWEST = """() => {
+  const all = [...window.app.graph.nodes, ...window.app.graph.groups];
+  return Math.max(...all.map((box) => box.pos[1] + box.size[1]));
+}"""
 IDLE = """async () => {
   const queue = await (await fetch("/api/queue")).json();
   return queue.queue_running.length + queue.queue_pending.length === 0;
@@ -110,7 +114,7 @@ def answer(route) -> None:
 
 def canvas(chrome, url: str) -> None:
     """The tiny demo after its run."""
-    page = open_page(chrome, url, 1780, 1010, device_scale_factor=1.25)
+    page = open_page(chrome, url, 1780, 1120, device_scale_factor=1.25)
     show_graph(page, json.loads((ROOT / "workflows" / "tiny_demo.json").read_text()))
     page.evaluate(LOOK, [0.56, 145, 330])
     page.evaluate("async () => { await window.app.queuePrompt(0, 1) }")
@@ -119,7 +123,8 @@ def canvas(chrome, url: str) -> None:
         assert time.monotonic() < end, "the demo takes too long"
         page.wait_for_timeout(500)
     page.wait_for_function(SHOWN, timeout=60_000)
-    both_themes(page, "canvas", x=64, y=172, width=1660, height=775)
+    below = int((page.evaluate(LOWEST) + 330) * 0.56) + 8
+    both_themes(page, "canvas", x=64, y=172, width=1660, height=below - 172)
     page.close()
 
 
