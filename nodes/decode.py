@@ -9,7 +9,7 @@ from ..atlasvid_core.decode import decode_blocks
 from ..atlasvid_core.tiles import STRIDE_PX, TilePlan
 from ..atlasvid_core.walk import frames_px, parts
 from . import host, host_vae, refuse
-from .decoding import REMEDY, ever_smaller
+from .decoding import REMEDY, disk_errors, ever_smaller
 from .host_progress import phase
 from .ladder import climb_down
 from .sockets import CATEGORY, search
@@ -58,5 +58,6 @@ class TiledVAEDecode(io.ComfyNode):
             for block in decode_blocks(module, latent[0], plan, folder, progress):
                 images[block.place] = host_vae.to_image(vae, block.pixels_T3HW)
 
-        climb_down(ever_smaller(module, plan), work, NODE, REMEDY)
+        with disk_errors(NODE, host.temporary_folder(), goes_on=False):
+            climb_down(ever_smaller(module, plan), work, NODE, REMEDY)
         return io.NodeOutput(images)

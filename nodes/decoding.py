@@ -132,16 +132,17 @@ def _with_room(place: Place, needed: int, node: str) -> Place | None:
 
 
 @contextmanager
-def disk_errors(node: str, folder: Path) -> Iterator[None]:
-    """What the system says of a disk, with what it means for the job."""
+def disk_errors(node: str, folder: Path, goes_on: bool = True) -> Iterator[None]:
+    """What the system says of a disk, with what it means for the job: whether it, queued again,
+    `goes_on` from what was done."""
     try:
         yield
     except OSError as error:
         raise RuntimeError(
             f"{node}: {folder} could not be written to or read ({error}); {_free(folder)} are free "
-            "there. No half video was left, and the latent is safe: make room, or give ComfyUI "
+            "there. No half file was left, and the latent is safe: make room, or give ComfyUI "
             "folders that it may write to (--output-directory, --temp-directory), and queue the "
-            "same job again. It goes on from what is done."
+            f"same job again.{' It goes on from what is done.' if goes_on else ''}"
         ) from error
 
 

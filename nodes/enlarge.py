@@ -57,7 +57,7 @@ def enlarged(proxy: dict | None, plan: VideoPlan, vae, node: str) -> Tensor:
         large = enlarged_bytes(frames, plan, proxy.get(TIME_SCALE))
         return host_vae.encode(vae, large, plan.target_lat, tiles)
 
-    with disk_errors(node, host.temporary_folder()):
+    with disk_errors(node, host.temporary_folder(), goes_on=False):
         rungs = ever_smaller(module, tiles)
         frames = climb_down(rungs, decode, f"{node}, decoding the proxy", REMEDY)
         module, tiles = host_vae.load_to_encode(vae, plan.target_lat, node)

@@ -11,6 +11,8 @@ import torch
 
 from atlasvid_core.wan.vae import WanVAE
 
+from .common import SIZES
+
 SIZE = (3, 9, 17)
 
 
@@ -231,6 +233,26 @@ def test_a_full_disk_under_the_video(to_video, samples, kept, die_at, caplog):
     with caplog.at_level(logging.INFO):
         assert coded(to_video(samples)) == want
     assert "18 of 18 parts of the decode were kept" in caplog.text
+
+
+def test_a_full_disk_under_what_goes_through_the_temp_folder(nodes, vae, samples, monkeypatch):
+    """Images, and the encode of an enlarged proxy, both tile by tile; then there is room again."""
+    from atlasvid_pack.nodes import host_vae
+    from atlasvid_pack.nodes.enlarge import enlarged
+
+    large = {"width": 128, "height": 128, "frames": 17, "proxy_height": 64}
+    proxy, plan = {"samples": torch.randn(1, 16, 3, 8, 8)}, nodes.Plan(**(SIZES | large))
+    works = [
+        lambda: nodes.TiledVAEDecode(vae, {"samples": samples}, tile=0),
+        lambda: enlarged(proxy, plan, vae, "DetailJointSampler"),
+    ]
+    want = [work() for work in works]
+    monkeypatch.setattr(host_vae, "CPU_DECODE_BYTES", 1)
+    for work, whole in zip(works, want, strict=True):
+        words = "temp.* could not be written to.*latent is safe.*queue the same job again.$"
+        with files_end_at(20_000), pytest.raises(RuntimeError, match=words):
+            work()
+        assert (work() - whole).abs().max() < 1e-4
 
 
 def test_an_output_folder_that_takes_nothing(to_video, samples, output, kept, caplog):
