@@ -50,6 +50,7 @@ def test_settings_can_be_changed_one_by_one():
         ("train.steps='many'", "setting train.steps is 'many': it must be of type int"),
         ("train.steps=true", "setting train.steps is True"),
         ("train.steps=0", "setting train.steps is 0: it must be at least 1"),
+        ("train.cooldown=-1", "setting train.cooldown is -1: it must be at least 0"),
         ("data.frames=10", "frames 10 cannot be encoded.*Use 9 or 13"),
         ("data.r_t=[]", "setting data.r_t"),
         ("data.crops=true", r"setting data.render_height is \(\)"),

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from atlasvid_core.train import loop
+from atlasvid_core.train.config import TrainConfig
 from atlasvid_core.train.resume import Position
 
 from .conftest import ROOT
@@ -60,6 +61,14 @@ def test_a_resumed_run_ends_bit_for_bit_where_a_whole_one_does(folder, tmp_path)
                                                      "exp_avg_sq"}  # fmt: skip
     for name in want:
         assert torch.equal(got[name], want[name]), name
+
+
+def test_the_rate_rises_over_the_warmup_and_falls_over_the_cooldown():
+    train = TrainConfig(steps=10, lr=1.0, warmup=4, cooldown=3)
+    rates = [loop.learning_rate(train, step) for step in range(10)]
+    assert rates == [0.25, 0.5, 0.75, 1, 1, 1, 1, 0.75, 0.5, 0.25]
+    constant = TrainConfig(steps=10, lr=1.0, warmup=0)
+    assert {loop.learning_rate(constant, step) for step in range(10)} == {1.0}
 
 
 def test_steps_without_finite_gradients_are_left_out_and_end_the_run(folder, tmp_path, capsys):

@@ -93,6 +93,7 @@ class TrainConfig:
     betas: tuple[float, ...] = (0.9, 0.95)
     weight_decay: float = 0.01
     warmup: int = 100
+    cooldown: int = 0  # last steps, over which the rate falls to nothing
     clip: float = 1.0  # largest gradient norm
     rank: int = 16
     alpha: int = 16
@@ -225,6 +226,8 @@ def _check(config: Config) -> None:
         must(getattr(data, name) >= 1, f"data.{name}", getattr(data, name), "at least 1")
     for name in ("steps", "batch", "accumulate", "rank"):
         must(getattr(train, name) >= 1, f"train.{name}", getattr(train, name), "at least 1")
+    for name in ("warmup", "cooldown"):
+        must(getattr(train, name) >= 0, f"train.{name}", getattr(train, name), "at least 0")
     must(len(train.betas) == 2, "train.betas", train.betas, "two numbers")
     must(0 <= train.ema < 1, "train.ema", train.ema, "from 0 to below 1")
     precisions = f"one of {', '.join(PRECISIONS)}"

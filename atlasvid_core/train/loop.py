@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from .clips import Clips
-from .config import Config
+from .config import Config, TrainConfig
 from .ema import Ema
 from .export import export
 from .report import Reporter, sample_videos
@@ -92,9 +92,8 @@ class Run:
         Without finite gradients the weights stay; `bad_steps` of those in a row end the run.
         """
         train, position = self.config.train, self.position
-        rate = train.lr * min(1.0, (position.step + 1) / max(1, train.warmup))
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = learning_rate(train, position.step)
         loss = self.gradients(position.step)
         norm = float(self.accelerator.clip_grad_norm_(list(self.weights.values()), train.clip))
         position.step += 1
@@ -176,6 +175,13 @@ class Run:
     def _close(self) -> None:
         self.reporter.close()
         self.accelerator.end_training()
+
+
+def learning_rate(train: TrainConfig, step: int) -> float:
+    """Of step 0, 1, ...: linear from 0 over `warmup`, back towards 0 over the last `cooldown`."""
+    up = (step + 1) / max(1, train.warmup)
+    down = (train.steps - step) / (train.cooldown + 1)
+    return train.lr * min(1.0, up, down)
 
 
 @contextlib.contextmanager
