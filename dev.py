@@ -7,7 +7,7 @@
     python dev.py cost     tokens, FLOPs, memory and seconds of a size, before making it
     python dev.py bench    measure what README claims (attention, block, guide ...)
     python dev.py ablation what each part of the method is worth, on the tiny world
-    python dev.py tiny     train AtlasVid-Tiny: vae, base, stage1, guide, all; or check it
+    python dev.py tiny     train AtlasVid-Tiny: vae, decoder, base, stage1, guide, all; or check it
     python dev.py lint     ruff, the type checker, what the registry checks
 
 The environment goes into .venv and a ComfyUI into .host, unless COMFYUI_PATH names one or this
@@ -79,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
     ablation = commands.add_parser("ablation", help="what each part is worth", add_help=False)
     ablation.set_defaults(call=run_ablation)
     tiny = commands.add_parser("tiny", help="train AtlasVid-Tiny on two cores, or check it")
-    tiny.add_argument("part", choices=("vae", "base", "stage1", "guide", "all", "check"))
+    tiny.add_argument("part", choices=("vae", "decoder", "base", "stage1", "guide", "all", "check"))
     tiny.add_argument("--out", type=Path, metavar="DIR", help="instead of out/tiny")
     tiny.add_argument("--steps", type=int, help="instead of the part's own number")
     tiny.set_defaults(call=run_tiny)

@@ -77,6 +77,13 @@ def test_every_prompt_of_the_world_is_judged_right_on_its_own_render():
         assert not wrong, (name, wrong)
 
 
+def test_a_hero_that_the_border_cuts_in_every_frame_keeps_its_shape(some_scenes):
+    """Boxes begin at the border; a generator that keeps one there has not made a ball."""
+    sight = hero.look(some_scenes, rendered(some_scenes, frames=3, stride=1.0))
+    assert sight.cut[some_scenes.shape == 1].all()
+    assert torch.equal(hero.shape_seen(sight), some_scenes.shape)
+
+
 def test_the_same_verdict_at_the_target_size(large):
     some, video = large
     assert all(share(v) == 1 for v in hero.judge(some, video, 2.0).values())

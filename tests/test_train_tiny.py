@@ -39,11 +39,17 @@ def test_both_stages_run_from_world_to_files_and_go_on(tmp_path, monkeypatch, ca
 def test_vae_and_base_come_from_nothing_go_on_and_their_time_is_kept(tmp_path, capsys):
     out = ["--out", str(tmp_path)]
     assert tiny.main(["vae", "--steps", "1", *out]) == 0
-    load_vae(tmp_path / "vae.safetensors")
+    short = load_vae(tmp_path / "vae.safetensors").state_dict()
+    for steps in ("1", "2"):
+        assert tiny.main(["decoder", "--steps", steps, *out]) == 0
+    full = load_vae(tmp_path / "decoder.safetensors").state_dict()
+    changed = {name.split(".")[0] for name in short if not torch.equal(short[name], full[name])}
+    assert changed == {"conv2", "decoder"}  # latents stay, and what was trained on them
     for steps in ("1", "2"):
         assert tiny.main(["base", "--steps", steps, "--clips", "160", *out]) == 0
     said = capsys.readouterr().out
     assert "vae 1/1 loss" in said
+    assert "decoder 2/2 loss" in said
     assert "base 1/1 loss" in said
     assert "base 2/2 loss" in said
     assert said.count("cached 4: ") == 1  # the second run finds the latents of the first
@@ -52,5 +58,5 @@ def test_vae_and_base_come_from_nothing_go_on_and_their_time_is_kept(tmp_path, c
     assert {n: p.shape for n, p in made.items()} == {n: p.shape for n, p in shipped.items()}
     assert all(torch.isfinite(p).all() for p in made.values())
     times = json.loads((tmp_path / "wall_time.json").read_text())
-    assert set(times) == {"vae", "base"}
+    assert set(times) == {"vae", "decoder", "base"}
     assert f"{times['base']:.0f} s in all its runs" in said

@@ -136,10 +136,15 @@ def speed_seen(sight: Sight, stride: float = 1.0, cut_too: bool = False) -> Tens
 
 
 def shape_seen(sight: Sight) -> Tensor:
-    """The index of the shape that the hero looks like, [B]: a box is wide, a diamond tall."""
-    whole = torch.where(sight.cut, torch.nan, sight.wide / sight.high)
-    ratio = whole.nanmedian(dim=1).values
-    return torch.where(ratio > 1.35, 1, torch.where(ratio < 0.92, 2, 0))
+    """The index of the shape that the hero looks like, [B]: a box is wide, a diamond tall.
+
+    Sides of the picture take from a hero's width: one that they cut in every frame is still a
+    box where it is seen to be very wide.
+    """
+    ratio = sight.wide / sight.high
+    whole = torch.where(sight.cut, torch.nan, ratio).nanmedian(dim=1).values
+    box = (whole > 1.35) | (whole.isnan() & (ratio.nan_to_num().amax(dim=1) > 1.5))
+    return torch.where(box, 1, torch.where(whole < 0.92, 2, 0))
 
 
 def colour_seen(sight: Sight) -> Tensor:

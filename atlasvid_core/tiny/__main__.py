@@ -1,4 +1,4 @@
-"""Make AtlasVid-Tiny from nothing: `python -m atlasvid_core.tiny {vae,base,stage1,guide,all}`.
+"""Make AtlasVid-Tiny from nothing: `python -m atlasvid_core.tiny {vae,decoder,base,stage1,guide,all}`.
 
 Everything lies under one folder and each part goes on from where it was stopped. A part takes what
 the parts before it made there, and the files that ship where there is nothing. Seeds are fixed;
@@ -15,11 +15,11 @@ from pathlib import Path
 
 import torch
 
-from . import make_base, make_loras, make_vae
+from . import make_base, make_decoder, make_loras, make_vae
 from .make_loras import BASE, VAE
 
-PARTS = ("vae", "base", "stage1", "guide")
-STEPS = {"vae": 7600, "base": 13900, "stage1": 600, "guide": 2000}  # those of the card, about
+PARTS = ("vae", "decoder", "base", "stage1", "guide")
+STEPS = {"vae": 7600, "decoder": 1500, "base": 13900, "stage1": 600, "guide": 2000}  # the card's
 CLIPS = 9600  # of the base
 VIDEOS = 2048  # of a LoRA
 
@@ -45,11 +45,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _make(part: str, out: Path, steps: int, clips: int | None) -> int:
-    vae, base = out / "vae.safetensors", out / "base.safetensors"
+    vae, full_vae, base = (out / f"{name}.safetensors" for name in ("vae", "decoder", "base"))
     if part == "vae":
         make_vae.main(["--out", str(vae), "--steps", str(steps)])
         return 0
     vae = vae if vae.exists() else VAE
+    if part == "decoder":
+        make_decoder.main(["--vae", str(vae), "--out", str(full_vae), "--steps", str(steps)])
+        return 0
+    vae = full_vae if full_vae.exists() else vae
     if part == "base":
         clip_words = ["--clips", str(clips or CLIPS), "--steps", str(steps)]
         make_base.main(["--vae", str(vae), "--out", str(base), *clip_words])
