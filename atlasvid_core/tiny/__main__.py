@@ -19,7 +19,7 @@ from . import make_base, make_decoder, make_loras, make_vae
 from .make_loras import BASE, VAE
 
 PARTS = ("vae", "decoder", "base", "stage1", "guide")
-STEPS = {"vae": 7600, "decoder": 1500, "base": 13900, "stage1": 600, "guide": 2000}  # the card's
+STEPS = {"vae": 7600, "decoder": 700, "base": 13900, "stage1": 600, "guide": 2000}  # the card's
 CLIPS = 9600  # of the base
 VIDEOS = 2048  # of a LoRA
 
