@@ -74,8 +74,11 @@ def tiny_demo() -> Graph:
              height_px=180),
         _plan({"width": 192, "height": 192, "frames": 33, "fps": 16.0, "r_t": 4.0,
                "proxy_height": 96, "cube_t": 1, "cube_h": 2, "cube_w": 2}),
-        *_stage_1("dit", "words", "empty", steps=24, cfg=3.0, shift=2.0),
-        *_stage_2("dit", "dit", Link("words", 1), steps=24, denoise=0.35, shift=2.0),
+        *(_lora(f"{role}_lora", f"{role.capitalize()} LoRA", f"atlasvid_tiny_{role}.safetensors",
+                (0, y), bypassed=False)
+          for role, y in (("stage1", 960), ("proxy", 1120), ("detail", 1280))),
+        *_stage_1("stage1_lora", "words", "empty", steps=24, cfg=3.0, shift=2.0),
+        *_stage_2("proxy_lora", "detail_lora", Link("words", 1), steps=24, denoise=0.5, shift=2.0),
         *_videos("tiny", fps=16.0, proxy_fps=4.0),
     )  # fmt: skip
     note = Note(
@@ -89,7 +92,7 @@ def tiny_demo() -> Graph:
         (PLAN, 930),
         (440, 250),
     )
-    return Graph("tiny_demo", nodes, (note,), _groups())
+    return Graph("tiny_demo", nodes, (note,), (*_groups(), LORAS))
 
 
 def text_to_video(job: Job) -> Graph:
@@ -114,8 +117,7 @@ def text_to_video(job: Job) -> Graph:
              (PLAN, 930), (440, 150)),
         Note(LORA_NOTE, (PLAN, 1110), (440, 420)),
     )  # fmt: skip
-    loras = Group("LoRAs", (-20, 890, 370, 510), VIOLET)
-    return Graph(job.name, nodes, notes, (*_groups(), loras))
+    return Graph(job.name, nodes, notes, (*_groups(), LORAS))
 
 
 def upscale() -> Graph:
@@ -177,9 +179,11 @@ def _loaders() -> tuple[Node, ...]:
     )  # fmt: skip
 
 
-def _lora(name: str, title: str, file: str, at: tuple[int, int]) -> Node:
+def _lora(
+    name: str, title: str, file: str, at: tuple[int, int], bypassed: bool = True
+) -> Node:
     inputs = {"model": Link("dit"), "lora_name": file, "strength_model": 1.0}
-    return Node(name, "LoraLoaderModelOnly", title, at, inputs, bypassed=True)
+    return Node(name, "LoraLoaderModelOnly", title, at, inputs, bypassed=bypassed)
 
 
 def _plan(inputs: dict) -> Node:
@@ -241,6 +245,7 @@ def _column(title: str, x: int, height: int, color: str = "#3f789e", width: int 
 
 
 COMPARE = _column("Compare", LAST, 720, BLUE, width=800)
+LORAS = Group("LoRAs", (-20, 890, 370, 510), VIOLET)
 
 
 def _groups() -> tuple[Group, ...]:

@@ -6,11 +6,15 @@ import pytest
 import torch
 
 from atlasvid_core.metrics.hero import judge
+from atlasvid_core.metrics.pixels import psnr_to_proxy_db
 from atlasvid_core.tiny import words, world
 from atlasvid_core.tiny.make_vae import psnr_db
 from atlasvid_core.tiny.sample import videos_of
 from atlasvid_core.wan.io import load_dit, load_vae
 from atlasvid_core.wan.latents import from_model_space, to_model_space
+from bench.ablation.kit import LORAS, Case, Kit, Setting
+from bench.ablation.making import latent_of, video_of
+from bench.ablation.ways import Stage2
 
 BASE = words.FILES / "diffusion_models" / "atlasvid_tiny.safetensors"
 VAE = words.FILES / "vae" / "atlasvid_tiny_vae.safetensors"
@@ -80,6 +84,36 @@ def test_the_base_paints_sky_hero_and_motion_of_most_prompts():
     assert shares["direction"] >= 0.75, shares
     assert shares["object"] >= 0.6, shares
     assert shares["sky"] >= 0.75, shares
+
+
+@torch.no_grad()
+def test_with_its_loras_stage_2_follows_the_proxy_from_pure_noise():
+    """At twice the base's side and, in time, over more frames than it was trained with."""
+    kit = Kit(LORAS, Setting(side_px=192, frames_px=17, steps=8))
+    assert {role: facts.base for role, facts in kit.facts.items()} == dict.fromkeys(
+        ("stage1", "proxy", "detail"), "AtlasVid-Tiny"
+    )
+    gained, near = [], []
+    for number in range(2):
+        case = Case(number, kit)
+        with_guide, without = (
+            psnr_to_proxy_db(video_of(way, case, latent_of(way, case)), case.proxy_video("truth"))
+            for way in (Stage2(), Stage2(guided=False))
+        )
+        near.append(float(with_guide))
+        gained.append(float(with_guide - without))
+    assert min(near) >= 15, near
+    assert min(gained) >= 2, gained
+    assert sum(gained) / len(gained) >= 4, gained
+
+
+@torch.no_grad()
+def test_a_picture_that_stands_still_keeps_its_colours_when_it_is_long():
+    """The decoder's convolutions look back over more frames than its first training showed it."""
+    one = scenes(1)
+    still = world.render(one, world.whole_picture(1), 1, 96, 96).expand(-1, -1, 33, -1, -1)
+    error = (vae().decode(vae().encode(still)) - still).square().mean((0, 1, 3, 4))
+    assert error[-8:].mean() <= 1.6 * error[4:9].mean()
 
 
 def test_unknown_words_are_named_and_the_known_ones_listed():

@@ -20,13 +20,13 @@ from torch import Tensor, nn
 
 from ..wan.io import load_vae
 from ..wan.vae import WanVAE
-from .data import closeups, mixed_clips
+from .data import BASE_FRAMES_PX, closeups, full_views
 from .make_vae import with_channels_last
-from .world import random_scenes, render
+from .world import Window, random_scenes, render
 
 FRAMES_PX, SIDES_PX = 33, (32, 32, 32, 48)  # taken in turns
 PICTURE_PX = (128, 448)  # of which a window shows a part
-SHORT_EVERY = 4  # every so many steps clips as the encoder was trained with
+SHORT_EVERY = 2  # every so many steps clips of the base's own size
 MOST_NOISE = 0.12  # of the latents' deviation
 PEAK_LR = 1e-3
 
@@ -38,6 +38,14 @@ def long_clip(side_px: int, generator: torch.Generator) -> Tensor:
     scenes = random_scenes(1, generator)
     window = closeups(1, generator, share, share)
     return render(scenes, window, FRAMES_PX, side_px, side_px)
+
+
+def short_clips(generator: torch.Generator) -> Tensor:
+    """-> videos [2, 3, 9, 48, 48]: quarters of pictures of 96 px at a random frame stride."""
+    whole = full_views(2, generator)
+    u, v = 0.5 * torch.rand(2, 2, generator=generator)
+    window = Window(u, v, torch.full((2,), 0.5), whole.start, whole.stride)
+    return render(random_scenes(2, generator), window, BASE_FRAMES_PX, 48, 48)
 
 
 def loss_of(vae: WanVAE, video: Tensor, generator: torch.Generator) -> Tensor:
@@ -69,7 +77,7 @@ def train(vae: WanVAE, steps: int, checkpoint: Path, log_every: int = 25) -> Non
         for group in optimiser.param_groups:
             group["lr"] = PEAK_LR * warm * max(0.02, min(1.0, 2 * left))
         if step % SHORT_EVERY == 0:
-            video = mixed_clips(2, 9, 48, generator)[0]
+            video = short_clips(generator)
         else:
             video = long_clip(SIDES_PX[step // SHORT_EVERY % len(SIDES_PX)], generator)
         loss = loss_of(vae, video, generator)

@@ -66,6 +66,7 @@ class Row:
 
 ROWS = (
     Row("full", "full method", Stage2()),
+    Row("full_start", "full, from the enlarged proxy", Stage2(denoise=0.5)),
     Row("no_proxy", "no proxy", Stage2(guided=False)),
     Row("unscaled", "proxy RoPE unscaled", Stage2(scaled_rope=False)),
     Row("flat", "windows of the flat sequence", Stage2(flat_windows=True)),
