@@ -74,9 +74,9 @@ def tiny_demo() -> Graph:
              height_px=180),
         _plan({"width": 192, "height": 192, "frames": 33, "fps": 16.0, "r_t": 4.0,
                "proxy_height": 96, "cube_t": 1, "cube_h": 2, "cube_w": 2}),
-        *(_lora(f"{role}_lora", f"{role.capitalize()} LoRA", f"atlasvid_tiny_{role}.safetensors",
-                (0, y), bypassed=False)
-          for role, y in (("stage1", 960), ("proxy", 1120), ("detail", 1280))),
+        *(_lora(f"{role}_lora", title, f"atlasvid_tiny_{role}.safetensors", (0, y), bypassed=False)
+          for role, title, y in (("stage1", "Stage-1 LoRA", 960), ("proxy", "Proxy LoRA", 1120),
+                                 ("detail", "Detail LoRA", 1280))),
         *_stage_1("stage1_lora", "words", "empty", steps=24, cfg=3.0, shift=2.0),
         *_stage_2("proxy_lora", "detail_lora", Link("words", 1), steps=24, denoise=0.5, shift=2.0),
         *_videos("tiny", fps=16.0, proxy_fps=4.0),

@@ -19,9 +19,9 @@ from . import make_base, make_decoder, make_loras, make_vae
 from .make_loras import BASE, VAE
 
 PARTS = ("vae", "decoder", "base", "stage1", "guide")
-STEPS = {"vae": 7600, "decoder": 700, "base": 13900, "stage1": 600, "guide": 2000}  # the card's
+STEPS = {"vae": 7600, "decoder": 950, "base": 15600, "stage1": 400, "guide": 6200}  # the card's
 CLIPS = 9600  # of the base
-VIDEOS = 2048  # of a LoRA
+VIDEOS = {"stage1": 768, "guide": 1024}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -59,7 +59,7 @@ def _make(part: str, out: Path, steps: int, clips: int | None) -> int:
         make_base.main(["--vae", str(vae), "--out", str(base), *clip_words])
         return 0
     base = base if base.exists() else BASE
-    return make_loras.make(part, out, clips or VIDEOS, [f"train.steps={steps}"], base, vae)
+    return make_loras.make(part, out, clips or VIDEOS[part], [f"train.steps={steps}"], base, vae)
 
 
 def _add_time(out: Path, part: str, seconds: float) -> float:

@@ -99,7 +99,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--vae", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="the .safetensors file to write")
-    parser.add_argument("--steps", type=int, default=700)
+    parser.add_argument("--steps", type=int, default=950)
     args = parser.parse_args(argv)
     vae = with_channels_last(load_vae(args.vae))
     train(vae, args.steps, args.out.with_suffix(".checkpoint"))
