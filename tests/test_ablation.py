@@ -216,6 +216,6 @@ def test_errors_say_what_to_do(tmp_path, capsys):
     assert run(tmp_path, tmp_path, "--rows", "full") == 1
     assert "--loras" in capsys.readouterr().err
     assert run(tmp_path, tmp_path, "--rows", "half") == 1
-    assert "full, no_proxy" in capsys.readouterr().err
+    assert "full, full_start, no_proxy" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         run(tmp_path, tmp_path, "--share", "3/2")

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -9,6 +10,14 @@ from atlasvid_core.tiny import __main__ as tiny
 from atlasvid_core.tiny import make_loras
 from atlasvid_core.tiny.words import FILES
 from atlasvid_core.wan.io import load_dit, load_vae
+
+
+@pytest.fixture(autouse=True)
+def threads_of_before():
+    """The command sets their number for good, and other tests run in this process."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 def test_both_stages_run_from_world_to_files_and_go_on(tmp_path, monkeypatch, capsys):
