@@ -179,9 +179,7 @@ def _loaders() -> tuple[Node, ...]:
     )  # fmt: skip
 
 
-def _lora(
-    name: str, title: str, file: str, at: tuple[int, int], bypassed: bool = True
-) -> Node:
+def _lora(name: str, title: str, file: str, at: tuple[int, int], bypassed: bool = True) -> Node:
     inputs = {"model": Link("dit"), "lora_name": file, "strength_model": 1.0}
     return Node(name, "LoraLoaderModelOnly", title, at, inputs, bypassed=bypassed)
 

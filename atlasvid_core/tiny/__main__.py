@@ -1,4 +1,6 @@
-"""Make AtlasVid-Tiny from nothing: `python -m atlasvid_core.tiny {vae,decoder,base,stage1,guide,all}`.
+"""Make AtlasVid-Tiny from nothing: `python -m atlasvid_core.tiny PART`, all of it or a part.
+
+Parts: vae, decoder, base, stage1, guide; all.
 
 Everything lies under one folder and each part goes on from where it was stopped. A part takes what
 the parts before it made there, and the files that ship where there is nothing. Seeds are fixed;

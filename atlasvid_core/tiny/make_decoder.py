@@ -1,4 +1,4 @@
-"""Train the tiny VAE's decoder on: `python -m atlasvid_core.tiny.make_decoder --vae VAE --out FILE`.
+"""Train the tiny VAE's decoder on: `python -m atlasvid_core.tiny.make_decoder --vae A --out B`.
 
 `make_vae` shows it 17 frames at most. Its convolutions look back further than that, so in longer
 videos its colours drift: a picture that stands still loses 10 dB over 45 frames. Here the decoder
