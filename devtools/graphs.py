@@ -77,7 +77,7 @@ def tiny_demo() -> Graph:
         *(_lora(f"{role}_lora", title, f"atlasvid_tiny_{role}.safetensors", (0, y), bypassed=False)
           for role, title, y in (("stage1", "Stage-1 LoRA", 960), ("proxy", "Proxy LoRA", 1120),
                                  ("detail", "Detail LoRA", 1280))),
-        *_stage_1("stage1_lora", "words", "empty", steps=24, cfg=3.0, shift=2.0),
+        *_stage_1("stage1_lora", "words", "empty", steps=40, cfg=1.5, shift=2.0),
         *_stage_2("proxy_lora", "detail_lora", Link("words", 1), steps=24, denoise=0.5, shift=2.0),
         *_videos("tiny", fps=16.0, proxy_fps=4.0),
     )  # fmt: skip

@@ -185,7 +185,7 @@ def test_shares_make_the_cells_that_the_table_is_made_of(loras, tmp_path, capsys
 
 
 def test_rows_are_paired_by_scene(kit):
-    rows = chosen("full,no_proxy,bicubic,plane,all,truth")
+    rows = chosen("full,full_start,no_proxy,bicubic,plane,all,truth")
     figure = dict.fromkeys(MEASURES, 1.0)
     cells = {row.name: {n: dict(figure) for n in range(4)} for row in rows}
     for n in range(4):  # scenes differ by far more than rows do

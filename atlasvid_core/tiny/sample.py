@@ -24,8 +24,8 @@ def videos_of(
     r_t: int,
     *,
     seed: int = 11,
-    steps: int = 24,
-    cfg: float = 3.0,
+    steps: int = 40,
+    cfg: float = 1.5,
 ) -> Tensor:
     """What the model makes of the scenes' prompts, one noise each, at a frame stride of `r_t`."""
     count = len(scenes.colour)

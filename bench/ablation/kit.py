@@ -29,7 +29,7 @@ BASE = FILES / "diffusion_models" / "atlasvid_tiny.safetensors"
 VAE = FILES / "vae" / "atlasvid_tiny_vae.safetensors"
 LORAS = FILES / "loras"
 FIRST_SEED = 900_000  # of the scenes and noises: none that anything was trained with
-STAGE1_STEPS, STAGE1_CFG = 24, 3.0
+STAGE1_STEPS, STAGE1_CFG = 40, 1.5
 
 
 @dataclass(frozen=True)
