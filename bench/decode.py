@@ -35,7 +35,7 @@ from .rss import peak_of
 
 ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS = ROOT / "atlasvid_core/tiny/files/vae/atlasvid_tiny_vae.safetensors"
-BUDGET_BYTES = 2**29  # as TiledVAEDecode's on a CPU
+BUDGET_BYTES = 2**28  # as TiledVAEDecode's on a CPU
 SIZE_PX, FRAMES = (512, 512), 33  # (height, width)
 TILE_PX, OVERLAP_PX, TILE_FRAMES, OVERLAP_FRAMES = 256, 64, 16, 4
 METHODS = ("stock", "stock_tiled", "ours", "ours_tiled")

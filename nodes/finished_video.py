@@ -25,12 +25,15 @@ class FinishedVideo(InputImpl.VideoFromFile):
         self._codec, self._on_saved = codec, on_saved
 
     def save_to(self, path, format="auto", codec="auto", metadata=None, **options) -> None:
-        """As the host's, but beside and then renamed; then calls `on_saved(path)`."""
+        """As the host's, but beside and then renamed; then calls `on_saved(path)`.
+
+        `options` are those of newer hosts; None in one says that nothing is asked.
+        """
         if not isinstance(path, (str, os.PathLike)):  # into memory
             super().save_to(path, format=format, codec=codec, metadata=metadata, **options)
             return
-        target = Path(path)
-        if codec in ("auto", self._codec) and format in ("auto", "mp4") and not options:
+        target, asked = Path(path), [v for v in options.values() if v is not None]
+        if codec in ("auto", self._codec) and format in ("auto", "mp4") and not asked:
             tags = {
                 k: v if isinstance(v, str) else json.dumps(v) for k, v in (metadata or {}).items()
             }

@@ -21,7 +21,7 @@ from . import refuse
 from .host import temporary_folder
 from .host_progress import phase
 
-CPU_DECODE_BYTES = 2**29  # small tiles are as quick there, and leave memory to others
+CPU_DECODE_BYTES = 2**28  # small tiles are quicker there, and leave memory to others
 
 
 def decode_folder() -> Path:

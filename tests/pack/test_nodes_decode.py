@@ -94,6 +94,10 @@ def test_save_video_keeps_the_coded_frames(to_video, tmp_path, monkeypatch, code
         assert b.metadata["prompt"] == '{"1": {}}'
         first, second = ([bytes(p) for p in f.demux(video=0) if p.size] for f in (a, b))
     assert first == second and len(first) == 5
+    again = tmp_path / "as_newer_hosts_call_it.mp4"
+    asked = {"metadata": {"prompt": {"1": {}}}, "crf": None, "color_space": None}
+    video.save_to(str(again), format="auto", codec="auto", **asked)
+    assert again.read_bytes() == out.read_bytes()
     with av.open(str(out)) as file:
         assert file.streams.video[0].average_rate == 24
         assert len(list(file.decode(video=0))) == 5
