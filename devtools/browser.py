@@ -16,6 +16,8 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 READY = "window.app?.graph && 'AtlasVidPlan' in (window.LiteGraph?.registered_node_types ?? {})"
+HAS = """(wanted) => Object.entries(wanted)
+  .every(([name, value]) => window.app.ui.settings.getSettingValue(name) === value)"""
 # No first-run tour and no question about models that are not here: nobody would answer.
 SETTINGS = {
     "Comfy.TutorialCompleted": True,
@@ -54,6 +56,18 @@ def open_page(browser, url: str, width_px: int = 1600, height_px: int = 1000, **
     page.goto(url, wait_until="domcontentloaded")
     page.wait_for_function(READY, timeout=120_000)
     return page
+
+
+def open_settled(browser, base: Path, url: str, **settings: Any):
+    """A page that has these settings. Another one that is open may write its own over the file
+    just then: it is tried again. RuntimeError if that goes on."""
+    for _ in range(5):
+        settle(base, **settings)
+        page = open_page(browser, url)
+        if page.evaluate(HAS, settings):
+            return page
+        page.close()
+    raise RuntimeError(f"The page did not take the settings {settings}.")
 
 
 def show_graph(page, graph: dict) -> None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from devtools.browser import open_page, settle, show_graph
+from devtools.browser import open_settled, settle, show_graph
 
 from .common import ROOT, WORKFLOWS, listen
 
@@ -18,8 +18,7 @@ MADE = """(ids) => Object.fromEntries(ids.map((id) => {
 
 @pytest.fixture(scope="module")
 def chinese(chrome, server):
-    settle(server.base, **{"Comfy.Locale": "zh"})
-    page = open_page(chrome, server.base_url)
+    page = open_settled(chrome, server.base, server.base_url, **{"Comfy.Locale": "zh"})
     page.ours = listen(page)
     yield page
     page.close()

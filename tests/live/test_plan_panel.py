@@ -13,7 +13,7 @@ from atlasvid_core.estimate import Job, Machine, estimate
 from atlasvid_core.plan_report import plan_of, report
 from atlasvid_core.verdict import TEXTS, checks
 from atlasvid_core.wan.dit import WanConfig
-from devtools.browser import open_page, settle, show_graph
+from devtools.browser import open_settled, settle, show_graph
 from devtools.screenshots import EXAMPLE
 
 from .common import WORKFLOWS, listen
@@ -290,9 +290,9 @@ def test_undo_takes_a_preset_back_in_one_step(page):
 
 
 def test_the_panel_works_in_nodes_that_are_elements_of_the_page(chrome, server, canvas):
-    settle(server.base, **{"Comfy.VueNodes.Enabled": True})
     try:
-        page = open_page(chrome, server.base_url)
+        vue = {"Comfy.VueNodes.Enabled": True}
+        page = open_settled(chrome, server.base, server.base_url, **vue)
         problems = listen(page)
         show_graph(page, json.loads((WORKFLOWS / "tiny_demo.json").read_text()))
         page.evaluate(TO_PLAN)
