@@ -22,18 +22,10 @@ LANCZOS, BICUBIC = cv2.INTER_LANCZOS4, cv2.INTER_CUBIC
 def enlarged_frames(
     frames_THW3: Tensor, plan: VideoPlan, time_scale: float | None, kernel: int = LANCZOS
 ) -> Iterator[Tensor]:
-    """Decoded frames in -1..1 -> the target's frames [H, W, 3] in -1..1, one after the other.
+    """Decoded frames in -1..1 -> the target's frames [H, W, 3] as bytes, one after the other.
 
     Motion compensated in time, `kernel` in space. Times are those of `times`.
     """
-    for large_HW3 in enlarged_bytes(frames_THW3, plan, time_scale, kernel):
-        yield large_HW3.float() / 127.5 - 1
-
-
-def enlarged_bytes(
-    frames_THW3: Tensor, plan: VideoPlan, time_scale: float | None, kernel: int = LANCZOS
-) -> Iterator[Tensor]:
-    """`enlarged_frames` as bytes."""
     size = (plan.width_px, plan.height_px)
     small = [((f + 1) * 127.5).clamp(0, 255).byte().cpu().numpy() for f in frames_THW3]
     for frame in retimed(small, times(len(small), plan.frames_px, time_scale).tolist()):

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..atlasvid_core.enlarge import enlarged_bytes, times
+from ..atlasvid_core.enlarge import enlarged_frames, times
 from ..atlasvid_core.plan import VideoPlan
 from ..atlasvid_core.tiles import TilePlan
 from ..atlasvid_core.units import tok_from_lat
@@ -54,7 +54,7 @@ def enlarged(proxy: dict | None, plan: VideoPlan, vae, node: str) -> Tensor:
         return host_vae.decode(module, latent, tiles)
 
     def encode(tiles: TilePlan) -> Tensor:
-        large = enlarged_bytes(frames, plan, proxy.get(TIME_SCALE))
+        large = enlarged_frames(frames, plan, proxy.get(TIME_SCALE))
         return host_vae.encode(vae, large, plan.target_lat, tiles)
 
     with disk_errors(node, host.temporary_folder(), goes_on=False):

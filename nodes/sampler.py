@@ -108,11 +108,10 @@ class DetailJointSampler(io.ComfyNode):
         if found is not None:
             what = f"{found.steps} of {steps} steps were" if found.steps else "its start was"
             logging.info("AtlasVid: %s kept in %s", what, kept)
+            samples = host.to_output(found.latent)
             if found.finished:
                 host.detail_of(model).end()
-                return io.NodeOutput({"samples": host.to_output(found.latent)})
-        if found is not None:
-            samples = host.to_output(found.latent)
+                return io.NodeOutput({"samples": samples})
         else:
             samples = _begun(proxy, plan, vae)
             if kept is not None and vae is not None:

@@ -43,7 +43,8 @@ def video_of(way: Way, case: Case, latent: Tensor | None) -> Tensor:
     """The pixels to judge."""
     if latent is None:
         assert isinstance(way, Enlarged)
-        return torch.stack(list(enlarged(way.proxy, case, BICUBIC))).movedim(-1, 0)[None]
+        frames = torch.stack(list(enlarged(way.proxy, case, BICUBIC)))
+        return frames.movedim(-1, 0)[None] / 127.5 - 1
     frames = decode_frames(case.kit.vae, from_model_space(latent.float()))
     return frames.movedim(-1, 1).clamp(-1, 1)
 
@@ -98,7 +99,7 @@ def from_proxy(way: Stage2, case: Case) -> tuple[Tensor, Tensor]:
 
 
 def enlarged(source: str, case: Case, *kernel: int):
-    """Frames [H, W, 3] of the case's proxy at the target's size."""
+    """Frames [H, W, 3] of the case's proxy at the target's size, as bytes."""
     plan = case.setting.plan()
     small = case.proxy_video(source)[0].movedim(0, -1)
     return enlarged_frames(small, plan, plan.r_t, *kernel)
