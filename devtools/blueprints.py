@@ -68,21 +68,18 @@ def two_stages() -> Blueprint:
 def enlarge() -> Blueprint:
     inputs = (
         *_models("proxy_model", "detail_model"), Port("positive", "CONDITIONING"),
-        Port("vae", "VAE"), Port("images", "IMAGE"), *_sizes(),
+        Port("vae", "VAE"), Port("video", "VIDEO"), *_sizes(),
     )  # fmt: skip
     at = {port.name: Link(WITHIN, i) for i, port in enumerate(inputs)}
     nodes = (
         _plan(at, r_t=1.0),
-        Node("small", "ImageScale", "To the proxy's size", (510, 0),
-             {"image": at["images"], "upscale_method": "lanczos", "width": 848, "height": 480,
-              "crop": "center"}),
-        Node("proxy", "VAEEncode", "The video is the proxy", (510, 220),
-             {"pixels": Link("small"), "vae": at["vae"]}),
-        *_stage_2(at),
+        Node("proxy", "AtlasVidVideoToProxy", "The video is the proxy", (510, 0),
+             {"video": at["video"], "vae": at["vae"], "plan": Link("plan")}),
+        *_stage_2(at, fps=Link("proxy", 2), audio=Link("proxy", 1)),
     )  # fmt: skip
     return Blueprint(
         "AtlasVid enlarge a video",
-        "Any video (4k + 1 frames) made larger: it is the proxy that guides the detail.",
+        "Any video made larger, with its sound: it is the proxy that guides the detail.",
         nodes, inputs, (Port("video", "VIDEO", Link("video")),),
     )  # fmt: skip
 
@@ -100,7 +97,7 @@ def _plan(at: dict[str, Link], **more: Any) -> Node:
     return Node("plan", "AtlasVidPlan", "Plan", (0, 0), {**sizes, **more}, 440, 800)
 
 
-def _stage_2(at: dict[str, Link]) -> tuple[Node, ...]:
+def _stage_2(at: dict[str, Link], **of_video: Link) -> tuple[Node, ...]:
     plan = Link("plan")
     return (
         Node("guide", "AtlasVidScaledRoPEAligner", "The guide", (910, 0),
@@ -111,7 +108,7 @@ def _stage_2(at: dict[str, Link]) -> tuple[Node, ...]:
              {"model": Link("patch"), "plan": plan, "positive": at["positive"],
               "proxy": Link("proxy"), "vae": at["vae"], "start": "proxy"}),
         Node("video", "AtlasVidTiledVAEDecodeToVideo", "Video", (1310, 0),
-             {"vae": at["vae"], "samples": Link("detail")}),
+             {"vae": at["vae"], "samples": Link("detail"), **of_video}),
     )  # fmt: skip
 
 

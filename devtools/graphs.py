@@ -130,33 +130,27 @@ def upscale() -> Graph:
         _lora("proxy_lora", "Proxy LoRA", "atlasvid_proxy.safetensors", (0, 1120)),
         _lora("detail_lora", "Detail LoRA", "atlasvid_detail.safetensors", (0, 1280)),
         Node("file", "LoadVideo", "The video", (STAGE_1, 60), {"file": "video.mp4"}),
-        Node("parts", "GetVideoComponents", "Its frames", (STAGE_1, 200), {"video": Link("file")}),
-        Node("first", "ImageFromBatch", f"The first {frames} frames", (STAGE_1, 330),
-             {"image": Link("parts"), "batch_index": 0, "length": frames}),
-        Node("small", "ImageScale", "To the proxy's size", (STAGE_1, 480),
-             {"image": Link("first"), "upscale_method": "lanczos", "width": 848, "height": 480,
-              "crop": "center"}),
-        Node("proxy", "VAEEncode", "The video is the proxy", (STAGE_1, 700),
-             {"pixels": Link("small"), "vae": Link("vae")}),
+        Node("proxy", "AtlasVidVideoToProxy", "The video is the proxy", (STAGE_1, 200),
+             {"video": Link("file"), "vae": Link("vae"), "plan": Link("plan")}),
         *_stage_2("proxy_lora", "detail_lora", "positive", steps=30, denoise=0.5, shift=8.0),
         Node("video", "AtlasVidTiledVAEDecodeToVideo", "Video", (FRAMES, 60),
-             {"vae": Link("vae"), "samples": Link("detail"), "fps": Link("parts", 2),
-              "audio": Link("parts", 1)}),
+             {"vae": Link("vae"), "samples": Link("detail"), "fps": Link("proxy", 2),
+              "audio": Link("proxy", 1)}),
         Node("save", "SaveVideo", "Save the video", (FRAMES, 480),
              {"video": Link("video"), "filename_prefix": "video/atlasvid_4k"},
              height_px=SAVED_PX),
         _compare("file"),
     )  # fmt: skip
     notes = (
-        Note(f"## Any video to 4K\nThe first {frames} frames become the proxy (r_t 1: it keeps "
-             "every frame). For another length set *frames* of the plan and *length* of "
-             "ImageFromBatch alike, to 4k + 1; a shorter video is stretched over the plan's "
-             "time. The prompt should say what the video shows.", (0, 720), (330, 260)),
+        Note(f"## Any video to 4K\nIts first {frames} frames become the proxy (r_t 1: it keeps "
+             "every frame); *start* takes a later part. For another length set *frames* of the "
+             "plan, to 4k + 1. The video is read a few frames at a time, so it may be long and "
+             "large. The prompt should say what it shows.", (0, 720), (330, 260)),
         Note(LORA_NOTE, (PLAN, 930), (440, 420)),
     )  # fmt: skip
     groups = (
         _column("Files and words", 0, 1010),
-        _column("The proxy", STAGE_1, 860, GREEN),
+        _column("The proxy", STAGE_1, 470, GREEN),
         _column("Stage 2: the detail", STAGE_2, 1190, OCHRE),
         _column("Frames", FRAMES, 960, PURPLE),
         COMPARE,

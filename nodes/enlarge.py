@@ -30,7 +30,7 @@ def given(proxy: dict | None) -> dict:
     if proxy is None:
         raise ValueError(
             'start is "proxy" but the proxy input is empty; it needs a LATENT. Connect the one '
-            'that SemanticProxyGenerator or VAE Encode gives, or set start to "noise".'
+            'that SemanticProxyGenerator or VideoToProxy gives, or set start to "noise".'
         )
     return proxy
 

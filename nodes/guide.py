@@ -37,7 +37,7 @@ class ScaledRoPEAligner(io.ComfyNode):
             **search("upscale video", "rope", "guide"),
             description="Lays a proxy over the video: gives its tokens the coordinates of the "
             "places they show, and keeps their keys and values of every layer as the guide. Any "
-            "video through VAE Encode can be the proxy.",
+            "video can be the proxy: see VideoToProxy.",
             inputs=[
                 io.Model.Input(
                     "model",

@@ -11,9 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor
 
+from ..framing import framed
 from .views import View
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
@@ -42,8 +45,6 @@ class VideoFile:
 
     @cached_property
     def _facts(self) -> tuple[float, int]:
-        import cv2
-
         video = cv2.VideoCapture(str(self.path))
         own_fps, count = video.get(cv2.CAP_PROP_FPS), int(video.get(cv2.CAP_PROP_FRAME_COUNT))
         video.release()
@@ -57,8 +58,6 @@ class VideoFile:
         return int((count - 1) * self.fps / own_fps + 1e-6) + 1
 
     def read(self, view: View) -> Tensor:
-        import cv2
-
         own_fps = self._facts[0]
         wanted = [
             round((view.start + i * view.stride) * own_fps / self.fps) for i in range(view.frames)
@@ -77,18 +76,9 @@ class VideoFile:
         return torch.stack(frames).permute(3, 0, 1, 2).float() / 127.5 - 1
 
 
-def _scaled(frame, view: View):
+def _scaled(frame, view: View) -> np.ndarray:
     """A frame cut to the view's aspect around its centre, scaled, boxed; uint8 [H, W, 3]."""
-    import cv2
-    import numpy as np
-
-    height, width = frame.shape[:2]
-    wide, high = min(width, round(height * view.aspect)), min(height, round(width / view.aspect))
-    top, left = (height - high) // 2, (width - wide) // 2
-    frame = np.ascontiguousarray(frame[top : top + high, left : left + wide])
-    whole_h, whole_w = view.whole_px
-    how = cv2.INTER_AREA if whole_h < high else cv2.INTER_CUBIC
-    frame = cv2.resize(frame, (whole_w, whole_h), interpolation=how)
+    frame = framed(frame, view.aspect, view.whole_px)
     top, left, box_h, box_w = view.box_px
     return np.ascontiguousarray(frame[top : top + box_h, left : left + box_w])
 

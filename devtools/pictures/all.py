@@ -11,6 +11,7 @@ from .overview import overview
 from .plan import plan
 from .reach import reach
 from .starts import starts
+from .taken import picks
 from .tiles import memory, tiles
 from .times import compare, stretch
 from .words_known import known
@@ -21,6 +22,7 @@ PICTURES: dict[str, Callable[[], str]] = {
     "docs/overview.svg": overview,
     f"{HELP}/plan.svg": plan,
     f"{HELP}/stretch.svg": stretch,
+    f"{HELP}/taken.svg": picks,
     f"{HELP}/align.svg": align,
     f"{HELP}/reach.svg": reach,
     f"{HELP}/starts.svg": starts,

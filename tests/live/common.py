@@ -45,10 +45,6 @@ def made_small(name: str) -> dict:
             out[key]["inputs"]["view"] = "full"
         elif node["class_type"] == "AtlasVidPlan":
             inputs.update(width=SIDE_PX, height=SIDE_PX, frames=FRAMES, proxy_height=PROXY_SIDE_PX)
-        elif node["class_type"] == "ImageScale":
-            inputs.update(width=PROXY_SIDE_PX, height=PROXY_SIDE_PX)
-        elif node["class_type"] == "ImageFromBatch":
-            inputs.update(length=FRAMES)
         if "steps" in node["inputs"]:
             inputs.update(steps=2, seed=NAMES.index(name))
     return out

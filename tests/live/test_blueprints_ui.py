@@ -14,7 +14,7 @@ CONNECT = """async () => {
   const files = { UNETLoader: ["unet_name", "atlasvid_tiny.safetensors"],
                   VAELoader: ["vae_name", "atlasvid_tiny_vae.safetensors"] };
   const sources = { MODEL: "UNETLoader", VAE: "VAELoader", CONDITIONING: "AtlasVidTinyPrompt",
-                    IMAGE: "EmptyImage" };
+                    VIDEO: "LoadVideo" };
   const made = {};
   whole.inputs.forEach((input, slot) => {
     const type = sources[input.type];

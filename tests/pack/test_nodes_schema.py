@@ -12,6 +12,7 @@ INPUTS = {
         "cube_t", "cube_h", "cube_w", "reach", "alignment",
     ],
     "AtlasVidSemanticProxyGenerator": ["model", "positive", "negative", "plan", *SAMPLER],
+    "AtlasVidVideoToProxy": ["video", "vae", "plan", "rate", "start"],
     "AtlasVidScaledRoPEAligner": ["model", "proxy", "plan", "dtype", "store"],
     "AtlasVidLocalityPreservingPatch": ["model", "plan", "guide", "backend", "memory_budget"],
     "AtlasVidDetailJointSampler": [
