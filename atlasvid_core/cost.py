@@ -18,7 +18,7 @@ from math import prod
 import torch
 
 from .attention.layout import slabs_of
-from .attention.mask import REACHES, align, aligned_with, pair_count
+from .attention.mask import REACHES, align, pair_count, seen_slices
 from .budget import Activations, ChunkPlan, default_chunks, peak_bytes
 from .calibration import Calibration, calibrate
 from .plan import VideoPlan
@@ -184,8 +184,9 @@ def detail_cost(
         return Cost(tokens, flops, _full_memory(config, tokens, value_bytes), 0)
     chunks = chunks or default_chunks(layout)
     slabs, aligned = slabs_of(layout, chunks.slab_cubes), align(layout, plan.proxy_axes())
-    seen = (aligned_with(aligned, layout, reach, slab)[1] for slab in slabs)
-    pieces = [end - first for first, end in seen]
+    slice_tok = aligned.grid.h * aligned.grid.w
+    seen = (seen_slices(aligned, layout, reach, slab) for slab in slabs)
+    pieces = [(end - first) * slice_tok for first, end in seen]
     token_bytes = config.width * value_bytes
     sizes = Activations(config.width, config.ffn_width, max(pieces), element_bytes=value_bytes)
     hidden, here = tokens * token_bytes, not chunks.hidden_on_host

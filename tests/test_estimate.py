@@ -17,6 +17,8 @@ from atlasvid_core.cost import detail_cost, guide_cost, parameters, proxy_cost
 from atlasvid_core.estimate import Job, Machine, drawing, estimate, tile_plan
 from atlasvid_core.plan import make_plan
 from atlasvid_core.plan_report import plan_of, report
+from atlasvid_core.remedy import PLAN, changed, remedies, switched, switches
+from atlasvid_core.sayings import NAMES, TEXTS
 from atlasvid_core.snap import snapped
 from atlasvid_core.units import Grid
 from atlasvid_core.vae_cost import (
@@ -26,7 +28,7 @@ from atlasvid_core.vae_cost import (
     scratch_bytes,
     vae_plan,
 )
-from atlasvid_core.verdict import NAMES, TEXTS, _other_nodes, advice, changed, checks
+from atlasvid_core.verdict import advice, checks
 from atlasvid_core.wan.dit import WanConfig
 from atlasvid_core.wan.vae import WanVAE
 
@@ -98,7 +100,15 @@ def test_without_a_measurement_there_are_no_seconds():
 
 
 def test_a_job_that_fits_has_no_remedy():
-    assert all(c.fits and c.remedy is None for c in checks(estimate(at(), Job(), card())))
+    assert all(c.fits and not c.remedies for c in checks(estimate(at(), Job(), card())))
+
+
+def taken(plan, job, together):
+    """The plan and the job once all of these are done, as the panel's button does them."""
+    by_text = {switch.remedy.text: switch for switch in switches(job)}
+    done = [by_text[remedy.text] for remedy in together if remedy.text in by_text]
+    inputs = [remedy.inputs for remedy in together if remedy.text not in by_text]
+    return changed(plan, **dict(pair for some in inputs for pair in some)), switched(job, done)
 
 
 @pytest.mark.parametrize(
@@ -109,32 +119,90 @@ def test_a_job_that_fits_has_no_remedy():
         (at(7680, 4320, 641), Job(config=WAN_14B), card(), "host"),
         (at(frames=641), Job(), card(disk=12), "output"),
         (at(), Job(), replace(card(vram=8, ram=8), shared=True), "host"),
+        (at(7680, 4320, 641), Job(), replace(card(vram=24, ram=24), shared=True), "host"),
+        (at(16384, 16384, 4097), Job(images=True), card(vram=4, ram=8, disk=20), "host"),
     ],
 )
-def test_a_remedy_is_one(plan, job, machine, name):
+def test_remedies_are_ones(plan, job, machine, name):
     found = check(estimate(plan, job, machine), name)
-    assert not found.fits and found.text and found.remedy
-    inputs = dict(found.remedy.inputs)
-    assert inputs and found.remedy.node == "AtlasVidPlan"
-    changed_plan = changed(plan, **inputs)
-    assert check(estimate(changed_plan, job, machine), name).fits
-    if "frames" in inputs:  # and nothing longer is
+    assert not found.fits and found.text and found.remedies
+    after = estimate(*taken(plan, job, found.remedies), machine)
+    assert check(after, name).fits
+    held = [c.name for c in checks(estimate(plan, job, machine)) if c.fits]
+    assert all(check(after, other).fits for other in held)
+    if found.instead:
+        assert found.instead.node == PLAN
+        assert check(estimate(*taken(plan, job, [found.instead]), machine), name).fits
+    inputs = dict(found.remedies[-1].inputs)
+    if list(inputs) == ["frames"]:  # and nothing longer is
         longer = changed(plan, frames=inputs["frames"] + 4)
-        assert not check(estimate(longer, job, machine), name).fits
+        assert not check(estimate(longer, taken(plan, job, found.remedies)[1], machine), name).fits
 
 
 def test_other_nodes_come_first_where_they_suffice():
     job = Job(config=WAN_14B)
     found = check(estimate(at(frames=321), job, card(vram=48, ram=48)), "host")
-    assert found.remedy.node == "AtlasVidScaledRoPEAligner"
-    assert found.remedy.inputs == (("store", "disk"),)
-    images = check(estimate(at(frames=321), Job(images=True), card(ram=24)), "host")
-    assert "TiledVAEDecodeToVideo" in images.remedy.text and not images.remedy.inputs
+    (remedy,) = found.remedies
+    assert (remedy.node, remedy.inputs) == ("AtlasVidScaledRoPEAligner", (("store", "disk"),))
+    assert found.instead.node == PLAN and found.instead.text.startswith("Or with ")
+    (images,) = check(estimate(at(frames=321), Job(images=True), card(ram=24)), "host").remedies
+    assert "TiledVAEDecodeToVideo" in images.text and not images.inputs
     kept = estimate(at(), Job(), card())
     without = estimate(at(), Job(keep_steps=False), card())
     short = replace(card(), output_free_bytes=(kept.disk.output + without.disk.output) // 2)
-    steps = check(estimate(at(), Job(), short), "output").remedy
+    (steps,) = check(estimate(at(), Job(), short), "output").remedies
     assert (steps.node, steps.inputs) == ("AtlasVidDetailJointSampler", (("keep_steps", False),))
+
+
+def test_two_switches_together_come_before_a_smaller_video():
+    plan, job = at(2560, 1440, 641, r_t=8, proxy_height_px=1440), Job(images=True)
+    file = replace(job, images=False)
+    needs = [
+        check(estimate(plan, j, card()), "host").need_bytes
+        for j in (file, replace(job, guide_on_disk=True), replace(file, guide_on_disk=True))
+    ]
+    assert needs[2] < min(needs[:2])
+    machine = replace(card(), host_bytes=(min(needs[:2]) + needs[2]) // 2)
+    found = check(estimate(plan, job, machine), "host")
+    assert [remedy.key for remedy in found.remedies] == ["to_file", "guide_on_disk"]
+
+
+def test_a_switch_and_a_shorter_video_together_where_neither_suffices():
+    """The guide's size follows the length, too: on disk, less of the video has to go."""
+    plan, job = at(frames=321), Job(config=WAN_14B)
+    machine = replace(card(), host_bytes=int(20 * GIB))
+    parked = replace(job, guide_on_disk=True)
+    assert not check(estimate(plan, parked, machine), "host").fits
+    found = check(estimate(plan, job, machine), "host")
+    switch, less = found.remedies
+    assert switch.key == "guide_on_disk" and less.key == "also_smaller"
+    assert "as well" in less.text and less.node == PLAN
+    alone = changed(plan, **dict(less.inputs))
+    assert not check(estimate(alone, job, machine), "host").fits
+    assert check(estimate(alone, parked, machine), "host").fits
+
+
+def test_a_remedy_breaks_no_limit_that_holds():
+    """Where the temp folder has no room for the guide, it is not sent there."""
+    job = Job(config=WAN_14B)
+    full = replace(card(vram=48, ram=48), temp_free_bytes=2 * GIB)
+    found = estimate(at(frames=321), job, full)
+    assert check(found, "temp").fits
+    keys = [remedy.key for remedy in check(found, "host").remedies]
+    assert keys and "guide_on_disk" not in keys
+
+
+def test_remedies_are_found_while_a_key_is_pressed():
+    """The most that is tried, for a job that breaks every limit there is."""
+    tried = []
+
+    def fits(plan, job):
+        tried.append((plan, job))
+        return False
+
+    job = Job(images=True, memory_budget_bytes=GIB)
+    assert remedies(at(16384, 16384, 4097), job, fits) == ()
+    assert len(tried) < 150
 
 
 def test_the_nodes_that_remedies_name_have_such_inputs():
@@ -146,22 +214,23 @@ def test_the_nodes_that_remedies_name_have_such_inputs():
         if 'node_id="' in text
     }
     job = Job(images=True, memory_budget_bytes=GIB)
-    remedies = [remedy for remedy, _ in _other_nodes(job)]
-    assert len(remedies) == 4
-    for remedy in remedies:
+    known = [switch.remedy for switch in switches(job)]
+    assert len(known) == 4
+    for remedy in known:
         for name, _ in remedy.inputs:
             assert f'"{name}"' in declared[remedy.node]
 
 
 def test_weights_that_fit_nowhere_are_named():
     small = replace(card(vram=8, ram=16), shared=True)
-    found = check(estimate(at(), Job(config=WAN_14B), small), "host").remedy
+    (found,) = check(estimate(at(), Job(config=WAN_14B), small), "host").remedies
     assert "weights alone take" in found.text and "fp8" in found.text and not found.inputs
 
 
 def test_key_and_values_say_what_the_text_says():
     for found in (estimate(at(frames=641), Job(), card(vram=3, ram=8, disk=12)),):
-        for told in (*checks(found), *(c.remedy for c in checks(found) if c.remedy)):
+        told_by = [(c, *c.remedies, *([c.instead] if c.instead else [])) for c in checks(found)]
+        for told in (told for several in told_by for told in several):
             values = {k: NAMES.get(v, v) if k == "stage" else v for k, v in told.values}
             assert told.text == (TEXTS[told.key].format(**values) if told.key else "")
 

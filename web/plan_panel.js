@@ -23,8 +23,8 @@ class Panel {
     this.say = inLanguage(app, LABELS);
     const act = {
       inputs: () => inputsOf(node).inputs,
-      set: (inputs, type) => this.set(inputs, type),
-      canSet: (inputs, type) => this.ruling(inputs, type).every(({ widget }) => widget),
+      set: (changes) => this.set(changes),
+      canSet: (changes) => this.ruling(changes).every(({ widget }) => widget),
       choose: (model) => this.choose(model),
     };
     this.view = new View(act, this.say);
@@ -52,10 +52,10 @@ class Panel {
     else if (this.moved.get(w.name)?.[1] !== w.value) this.moved.delete(w.name);
   }
 
-  /** One step of undo: inputs of the plan, or of the node of a type that uses it. */
-  set(inputs, type = NODE) {
+  /** One step of undo, of inputs of the plan and of the nodes that use it. */
+  set(changes) {
     app.canvas?.emitBeforeChange?.();
-    for (const { node, widget, value } of this.ruling(inputs, type)) {
+    for (const { node, widget, value } of this.ruling(changes)) {
       if (!widget || widget.value === value) continue;
       widget.value = value;
       widget.callback?.(value, app.canvas, node);
@@ -66,9 +66,11 @@ class Panel {
   }
 
   /** Each value with the widget that it is written to; none where it can't be, or no node is there. */
-  ruling(inputs, type = NODE) {
-    const user = userOf(this.node, type);
-    return Object.entries(inputs).map(([name, value]) => ({ ...settable(user, name), value }));
+  ruling(changes) {
+    return changes.flatMap(({ inputs, node = NODE }) => {
+      const user = userOf(this.node, node);
+      return Object.entries(inputs).map(([name, value]) => ({ ...settable(user, name), value }));
+    });
   }
 
   choose(model) {

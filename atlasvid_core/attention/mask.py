@@ -10,6 +10,7 @@ Shapes: S detail tokens, G proxy tokens, Q cubes, R cubes within reach.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -103,10 +104,7 @@ def aligned_with(
     -> the alignment counted from that part's first token, and the part as a range of tokens. It
     is right for the slab's cubes alone.
     """
-    row = layout.n_cubes.h * layout.n_cubes.w
-    first, end = slab.cubes[0] // row, -(-slab.cubes[1] // row)
-    seen = aligned.wide(0) if (1, 0, 0) in steps_of(reach) else aligned.ranges[0]
-    low, high = seen[first][0], seen[end - 1][1]
+    low, high = seen_slices(aligned, layout, reach, slab)
     times = tuple((min(max(a, low), high), min(max(b, low), high)) for a, b in aligned.ranges[0])
     times = tuple((a - low, b - low) for a, b in times)
     slice_tok = aligned.grid.h * aligned.grid.w
@@ -114,16 +112,29 @@ def aligned_with(
     return part, (low * slice_tok, high * slice_tok)
 
 
+def seen_slices(aligned: Aligned, layout: CubeLayout, reach: str, slab: Slab) -> tuple[int, int]:
+    """Which time slices of the proxy a slab sees, as a half-open range."""
+    check_reach(reach)
+    row = layout.n_cubes.h * layout.n_cubes.w
+    beyond = 1 if reached(reach, (1, 0, 0)) else 0
+    first = slab.cubes[0] // row - beyond
+    last = -(-slab.cubes[1] // row) - 1 + beyond
+    own = aligned.ranges[0]
+    return own[max(0, first)][0], own[min(len(own) - 1, last)][1]
+
+
 def _axis_ranges(spans, centres: list[float]) -> tuple[tuple[int, int], ...]:
     half = (centres[1] - centres[0]) / 2 if len(centres) > 1 else 0.5
     ranges = []
     for first, end in spans:
         low, high = first - 0.5, end - 0.5
-        seen = [i for i, c in enumerate(centres) if c - half < high and c + half > low]
-        if not seen:
+        start = bisect_right(centres, low, key=lambda c: c + half)
+        stop = bisect_left(centres, high, key=lambda c: c - half)
+        if start >= stop:
             middle = (low + high) / 2
-            seen = [min(range(len(centres)), key=lambda i: abs(centres[i] - middle))]
-        ranges.append((seen[0], seen[-1] + 1))
+            start = min(range(len(centres)), key=lambda i: abs(centres[i] - middle))
+            stop = start + 1
+        ranges.append((start, stop))
     return tuple(ranges)
 
 

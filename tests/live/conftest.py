@@ -6,9 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from devtools.browser import browser, chromium, open_page, settle
+from devtools.browser import browser, chromium, open_page, settle, show_graph
 
-from .common import api_workflow, listen
+from .common import WORKFLOWS, api_workflow, listen
+from .plan_page import MEASURED, TO_PLAN
 
 PLAN = next(
     node["inputs"]
@@ -34,6 +35,17 @@ def canvas(chrome, server):
     problems = listen(page)
     yield SimpleNamespace(page=page, problems=problems)
     page.close()
+
+
+@pytest.fixture
+def page(canvas):
+    """The tiny demo, freshly opened, its plan in view and its machine measured."""
+    canvas.problems.clear()
+    show_graph(canvas.page, json.loads((WORKFLOWS / "tiny_demo.json").read_text()))
+    canvas.page.evaluate(TO_PLAN)
+    canvas.page.wait_for_function(MEASURED, timeout=120_000)
+    yield canvas.page
+    assert canvas.problems == []
 
 
 def pytest_collection_modifyitems(items):

@@ -2,72 +2,25 @@
 
 import json
 import re
-from dataclasses import replace
 from string import Formatter
 
 import pytest
 
 from atlasvid_core.attention.mask import align, aligned_proxy, neighbours
 from atlasvid_core.calibration import Calibration
-from atlasvid_core.estimate import Job, Machine, estimate
+from atlasvid_core.estimate import Job, Machine
 from atlasvid_core.plan_report import plan_of, report
-from atlasvid_core.verdict import TEXTS, checks
+from atlasvid_core.sayings import TEXTS
 from atlasvid_core.wan.dit import WanConfig
 from devtools.browser import open_settled, settle, show_graph
-from devtools.screenshots import EXAMPLE
 
 from .common import WORKFLOWS, listen
+from .plan_page import SET, STILL, TO_PLAN, VALUES
 
 SIZES = ["width", "height", "frames", "proxy_height"]
-SET = """([title, values]) => {
-  window.app.canvas.emitBeforeChange();
-  const node = window.app.graph.nodes.find((n) => n.title === title);
-  for (const [name, value] of Object.entries(values)) {
-    const w = node.widgets.find((w) => w.name === name);
-    w.value = value;
-    w.callback?.(value);
-  }
-  window.app.canvas.emitAfterChange();
-}"""
-TO_PLAN = """() => {
-  const canvas = window.app.canvas;
-  const node = window.app.graph.nodes.find((n) => n.title === "Plan");
-  canvas.ds.scale = 1;
-  canvas.ds.offset = [200 - node.pos[0], 120 - node.pos[1]];
-  canvas.bringToFront(node);
-  canvas.draw(true, true);
-}"""
-VALUES = """(title) => {
-  const node = window.app.graph.nodes.find((n) => n.title === title);
-  const saved = node.widgets.filter((w) => w.serialize !== false);
-  return Object.fromEntries(saved.map((w) => [w.name, w.value]));
-}"""
-REMOVE = """(title) => {
-  const node = window.app.graph.nodes.find((n) => n.title === title);
-  window.app.graph.remove(node);
-}"""
-BIG = {
-    "width": 3840, "height": 2160, "frames": 321, "fps": 16, "r_t": 4, "proxy_height": 480,
-    "cube_t": 4, "cube_h": 8, "cube_w": 8, "reach": "faces", "alignment": "ratio",
-}  # fmt: skip
 PARTS = [
     f".av-{part}" for part in ("presets", "head", "frame", "time", "caption", "bars", "stages")
 ]
-STILL = "!document.querySelector('.av-panel[data-state=waiting]')"  # all have their answers
-# Until then the panel asks again by itself, and a test could take that answer for its own.
-MEASURED = f"""{STILL} && document.querySelector('.av-panel .av-total').textContent &&
-  !document.querySelector('.av-panel .av-total').textContent.includes('measuring')"""
-
-
-@pytest.fixture
-def page(canvas):
-    """The tiny demo, freshly opened."""
-    canvas.problems.clear()
-    show_graph(canvas.page, json.loads((WORKFLOWS / "tiny_demo.json").read_text()))
-    canvas.page.evaluate(TO_PLAN)
-    canvas.page.wait_for_function(MEASURED, timeout=120_000)
-    yield canvas.page
-    assert canvas.problems == []
 
 
 @pytest.fixture
@@ -203,53 +156,6 @@ def test_red_comes_with_a_remedy_that_works(page, change):
         page.wait_for_function(STILL)
     assert panel.get_attribute("data-state") == "fits"
     assert page.locator(".av-note.av-bad").count() == 0
-
-
-@pytest.mark.parametrize(
-    ("title", "name", "value", "lacks"),
-    [
-        ("The guide", "store", "disk", "host_bytes"),
-        ("Stage 2: the detail", "keep_steps", False, "output_free_bytes"),
-    ],
-)
-def test_a_remedy_of_another_node_is_one_press_and_one_undo(page, title, name, value, lacks):
-    """Of a machine that has a little less than the job takes, and enough once that is set."""
-    plan, _ = plan_of(BIG)
-    job = Job(config=WanConfig())
-    most, least = (
-        next(c.need_bytes for c in checks(estimate(plan, j, EXAMPLE)) if f"{c.name}_" in lacks)
-        for j in (job, replace(job, guide_on_disk=True, keep_steps=False))
-    )
-    machine = replace(EXAMPLE, **{lacks: (most + least) // 2})
-
-    def answer(route):
-        asked = json.loads(route.request.post_data)
-        its = replace(
-            job,
-            guide_on_disk=asked["job"].get("guide_store") == "disk",
-            keep_steps=asked["job"].get("keep_steps", True),
-        )
-        model = {"model": {"label": "Wan2.1 1.3B", "source": "chosen"}, "measuring": False}
-        route.fulfill(json={**report(asked["inputs"], its, machine), **model})
-
-    page.route("**/atlasvid/plan", answer)
-    try:
-        page.evaluate(SET, ["Plan", BIG])
-        note = page.locator(".av-note.av-bad", has_text=f"Set {name} of")
-        note.wait_for()
-        before = page.evaluate(VALUES, title)
-        note.locator("button").click()
-        page.wait_for_selector(".av-panel[data-state=fits]")
-        assert page.evaluate(VALUES, title) == {**before, name: value}
-        page.evaluate("() => document.activeElement?.blur()")
-        page.keyboard.press("Control+z")
-        note.wait_for()
-        assert page.evaluate(VALUES, title) == before
-        page.evaluate(REMOVE, title)  # nothing to press where the node is not there
-        page.wait_for_selector(".av-note.av-bad")
-        page.wait_for_function("!document.querySelector('.av-note.av-bad button')")
-    finally:
-        page.unroute("**/atlasvid/plan")
 
 
 def test_it_outlives_copies_undo_and_collapse_and_is_not_saved(page, change):

@@ -2,14 +2,14 @@
 // Axes are (t, h, w); lengths are tokens, so the picture is to scale. Sizes come from the server.
 
 import { el, svg } from "./dom.js";
-import { grid, number } from "./words.js";
+import { number } from "./words.js";
 
 const [T, H, W] = [0, 1, 2];
 const CLEAR = 24; // lines an axis; more of them fade, so that the cubes stay in sight
 const FINEST = 160; // more than these would be a grey area
 
 export class Drawing {
-  /** `say(cube, own, near, proxy)`: the line below the picture. */
+  /** `say(cube, own, near, proxy)`: the line below the picture */
   constructor(say) {
     this.say = say;
     this.frame = svg("svg", { class: "av-frame", role: "img", preserveAspectRatio: "xMidYMid meet" });
@@ -99,7 +99,7 @@ export class Drawing {
     const facts = { tokens: this.size(this.chosen), near: tokens, proxy: this.proxies(near) };
     Object.assign(this.caption.dataset, facts, { cube: this.chosen.join() });
     this.caption.textContent = this.say(
-      grid(this.chosen.map((i) => i + 1)), number(facts.tokens), number(facts.near), number(facts.proxy));
+      this.chosen.map((i) => i + 1).join(", "), number(facts.tokens), number(facts.near), number(facts.proxy));
   }
 
   drawFrame(near) {

@@ -8,6 +8,14 @@ const EN = {
   },
   bars: { device: "VRAM", host: "RAM", output: "Disk, output", temp: "Disk, temp" },
   facts: { video: "Video", proxy: "Proxy", cubes: "Cubes", ratio: "Attention" },
+  hints: {
+    video: "Tokens are what the model works on: one is 4 frames of 16 × 16 px",
+    proxy: "The whole video made small, with r_t times fewer frames: it guides stage 2",
+    cubes: "Stage 2 cuts the video into cubes, counted in time × height × width",
+    ratio: "Work of attention, against every token seeing every other",
+    picture: "The frame in cubes, and time below it; click to choose one. Blue: what it sees of the " +
+      "video. Dashed: what it sees of the proxy. Amber: smaller cubes at the border",
+  },
   sources: {
     file: "read off the file that the workflow loads",
     name: "by the name of the file that the workflow loads",
@@ -29,7 +37,9 @@ const EN = {
   stepLess: (factor) => `a whole step ${factor} less`,
   most: (stage) => `most in ${stage}`,
   model: (name, how) => `These figures are for ${name}, ${how}`,
-  cube: (at, own, near, proxy) => `Cube ${at}: ${own} tokens see ${near} + ${proxy} of the proxy`,
+  cubes: (count, size) => `${count} of ${size} tokens`,
+  cube: (at, own, near, proxy) =>
+    `Cube ${at}: its ${own} tokens see ${near} of the video, ${proxy} of the proxy`,
   linked: (name) => `${name} comes through a link: shown is its widget's value.`,
   moved: (name, given, used, why) => `${name} ${given} → ${used}: ${why}.`,
   noAnswer: (why) => `${why}. The plan itself works; its summary output says the same.`,
@@ -38,6 +48,7 @@ const EN = {
 };
 
 const FOLDERS = { output: "输出", temp: "临时" };
+const listed = (inputs) => inputs.replace(/, | and /g, "、");
 const ZH_TOLD = {
   host: ({ stage, need }) => `${ZH.stages[stage]}需要 ${need} 内存`,
   device: ({ stage, need }) => `${ZH.stages[stage]}在权重之外还需要 ${need} 显存`,
@@ -49,7 +60,9 @@ const ZH_TOLD = {
   guide_on_disk: () => "请将 ScaledRoPEAligner 的 store 设为 disk",
   budget: () => "请将 LocalityPreservingPatch 的 memory_budget 设为 0（自动）",
   keep_steps: () => "请将 DetailJointSampler 的 keep_steps 设为 false",
-  smaller: ({ inputs }) => `改为 ${inputs.replaceAll(" and ", "、")} 即可`,
+  smaller: ({ inputs }) => `改为 ${listed(inputs)} 即可`,
+  also_smaller: ({ inputs }) => `并改为 ${listed(inputs)} 即可`,
+  or_smaller: ({ inputs }) => `或改为 ${listed(inputs)} 即可`,
   free_disk: ({ folder }) => `请在 ComfyUI 的${FOLDERS[folder]}文件夹腾出空间，或制作较小的视频`,
   weights: ({ need }) => `仅模型权重就占 ${need}：请选择较小的模型或 fp8 文件`,
   least: () => "请选择较小或较短的视频，或较小的模型",
@@ -59,6 +72,14 @@ const ZH = {
   stages: { proxy: "阶段一，代理", guide: "引导", enlarge: "放大代理", detail: "阶段二，细节", decode: "解码" },
   bars: { device: "显存", host: "内存", output: "磁盘，输出", temp: "磁盘，临时" },
   facts: { video: "视频", proxy: "代理", cubes: "立方块", ratio: "注意力" },
+  hints: {
+    video: "token 是模型处理的单位：一个 token 为 4 帧 16 × 16 像素",
+    proxy: "整段视频的缩小版，帧数为 1/r_t：它引导阶段二",
+    cubes: "阶段二把视频切成立方块，按时间 × 高 × 宽计数",
+    ratio: "注意力的计算量，与每个 token 都看到全部 token 相比",
+    picture: "切成立方块的画面，下方为时间，点击可选择。蓝色：所见的视频部分；" +
+      "虚线：所见的代理部分；琥珀色：边缘较小的立方块",
+  },
   sources: {
     file: "读自工作流载入的文件",
     name: "按工作流载入的文件名",
@@ -79,11 +100,12 @@ const ZH = {
   stepLess: (factor) => `整步减少到 1/${factor.replace("×", "")}`,
   most: (stage) => `最多在：${stage}`,
   model: (name, how) => `数据对应 ${name}，${how}`,
-  cube: (at, own, near, proxy) => `立方块 ${at}：${own} 个 token 可见 ${near} 个，另见代理 ${proxy} 个`,
+  cubes: (count, size) => `${count}，每块 ${size} 个 token`,
+  cube: (at, own, near, proxy) => `立方块 ${at}：其 ${own} 个 token 可见视频 ${near} 个、代理 ${proxy} 个`,
   linked: (name) => `${name} 由连线给出：此处显示的是控件的值。`,
   moved: (name, given, used, why) => `${name} ${given} → ${used}：${why}。`,
   noAnswer: (why) => `${why}。规划本身可用，摘要输出给出同样的内容。`,
-  sentences: (...texts) => texts.map((text) => `${text}。`).join(""),
+  sentences: (...texts) => texts.map((text) => (/[。.]$/.test(text) ? text : `${text}。`)).join(""),
   told: ({ text, key, values }) => ZH_TOLD[key]?.(Object.fromEntries(values)) ?? text,
 };
 

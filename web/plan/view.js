@@ -2,6 +2,7 @@
 
 import { el, show } from "./dom.js";
 import { Drawing } from "./drawing.js";
+import { notesOf } from "./notes.js";
 import { SECONDS, SIZES, framesOf, isSize, sized, turned } from "./presets.js";
 import { duration, grid, number, share, times } from "./words.js";
 
@@ -9,8 +10,8 @@ const MODELS = { auto: "auto", "1.3b": "Wan2.1 1.3B", "14b": "Wan2.1 14B", tiny:
 const NEARLY = 0.9; // of what there is: worth a second look
 
 export class View {
-  /** `act.set(inputs, type)` writes widgets of the plan or of the node of a type that uses it, where
-   * `act.canSet`; `act.choose(model)` picks the model of the figures; `say`: words of labels.js. */
+  /** `act.set(changes)` writes widgets, `inputs` of the plan or of the `node` of a type that uses it,
+   * where `act.canSet`; `act.choose(model)` picks the model of the figures; `say`: labels.js. */
   constructor(act, say) {
     [this.act, this.say] = [act, say];
     this.drawing = new Drawing(say.cube);
@@ -32,7 +33,7 @@ export class View {
       el("div", { class: "av-presets" }, ...this.presets.groups),
       el("div", { class: "av-head" }, this.state, this.total, this.model),
       el("div", { class: "av-body" },
-        el("div", { class: "av-picture" }, this.drawing.frame, this.drawing.time),
+        el("div", { class: "av-picture", title: say.hints.picture }, this.drawing.frame, this.drawing.time),
         this.makeFacts()),
       this.drawing.caption,
       this.bars,
@@ -43,7 +44,7 @@ export class View {
 
   makePresets() {
     const button = (text, title, press) => el("button", { type: "button", title, click: press }, text);
-    const set = (change) => () => this.act.set(change(this.act.inputs()));
+    const set = (change) => () => this.act.set([{ inputs: change(this.act.inputs()) }]);
     const sizes = SIZES.map(({ name, sides }) =>
       [button(name, `${grid(sides)} px`, set((now) => sized(now, sides))), (now) => isSize(now, sides)]);
     const lengths = SECONDS.map((s) => [
@@ -64,7 +65,7 @@ export class View {
   makeFacts() {
     const row = ([name, label]) => {
       this.facts[name] = { main: el("b"), more: el("span") };
-      return el("div", { class: "av-fact", "data-fact": name },
+      return el("div", { class: "av-fact", "data-fact": name, title: this.say.hints[name] },
         el("label", {}, label), this.facts[name].main, this.facts[name].more);
     };
     return el("div", { class: "av-facts" }, ...Object.entries(this.say.facts).map(row));
@@ -103,7 +104,7 @@ export class View {
     this.fillFacts(answer);
     this.bars.replaceChildren(...answer.checks.map((check) => bar(check, say)));
     this.stages.replaceChildren(...answer.stages.map((stage) => stageRow(stage, answer.seconds, say)));
-    this.note(notesOf(answer, hidden, say));
+    this.note(notesOf(answer, hidden, say, this.act.canSet));
   }
 
   fillFacts({ plan, tokens, drawing, ratio }) {
@@ -117,18 +118,15 @@ export class View {
     fill("proxy", say.tokens(number(tokens.proxy)),
       `${plan.proxy_width_px} × ${plan.proxy_height_px}, ${plan.proxy_frames_px} f`, tokens.proxy);
     const cubes = drawing.cubes.reduce((a, b) => a * b, 1);
-    fill("cubes", number(cubes), `${grid(drawing.cubes)} of ${grid(drawing.cube_tok)}`, cubes);
+    fill("cubes", number(cubes), say.cubes(grid(drawing.cubes), grid(drawing.cube_tok)), cubes);
     fill("ratio", say.less(times(ratio.attention)), say.stepLess(times(ratio.step)), ratio.attention);
     this.facts.ratio.more.dataset.raw = String(ratio.step);
   }
 
   note(notes) {
-    this.notes.replaceChildren(...notes.map(({ kind, text, inputs, node }) => {
-      const change = Object.fromEntries(inputs ?? []);
-      const press = () => this.act.set(change, node);
-      const fix = inputs?.length && this.act.canSet(change, node)
-        ? [el("button", { type: "button", click: press }, this.say.set)]
-        : [];
+    this.notes.replaceChildren(...notes.map(({ kind, text, changes }) => {
+      const press = () => this.act.set(changes);
+      const fix = changes ? [el("button", { type: "button", click: press }, this.say.set)] : [];
       return el("div", { class: `av-note av-${kind}` }, el("span", {}, text), ...fix);
     }));
   }
@@ -152,25 +150,4 @@ function stageRow(stage, total, say) {
   const runs = stage.runs > 1 ? say.steps(stage.runs) : say.once;
   return el("div", { class: "av-stage", "data-stage": stage.name, style: `--part: ${part}%` },
     el("label", {}, say.stages[stage.name]), el("span", {}, runs), time);
-}
-
-/** Red first, then what is worth knowing, then what was moved to fit Wan. */
-function notesOf(answer, hidden, say) {
-  const snap = answer.proxy_snap;
-  const failed = answer.checks.filter((c) => !c.fits);
-  const warned = answer.checks.filter((c) => c.fits && c.text);
-  return [
-    ...failed.map(({ remedy, ...check }) => ({
-      kind: "bad", text: say.sentences(say.told(check), say.told(remedy)),
-      inputs: remedy.inputs, node: remedy.node,
-    })),
-    ...answer.snapped.map((s) => ({
-      kind: "bad", text: say.moved(s.name, s.given, s.used, s.why), inputs: [[s.name, s.used]],
-    })),
-    ...answer.advice.map((a) => ({ kind: "warn", text: say.told(a), inputs: a.inputs, node: a.node })),
-    ...warned.map((c) => ({ kind: "warn", text: say.sentences(say.told(c)) })),
-    ...(answer.moved ?? []).map((text) => ({ kind: "info", text })),
-    ...hidden.map((name) => ({ kind: "info", text: say.linked(name) })),
-    ...(snap ? [{ kind: "info", text: say.moved(say.proxyWidth, snap.given, snap.used, say.wanSides) }] : []),
-  ];
 }
