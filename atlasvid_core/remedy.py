@@ -53,7 +53,7 @@ class Switch:
     """An input of another node, and what it changes of the job."""
 
     remedy: Remedy
-    changes: tuple[tuple[str, int | bool], ...]
+    changes: tuple[tuple[str, Any], ...]
 
 
 def remedies(plan: VideoPlan, job: Job, fits: Fits) -> tuple[Remedy, ...]:
@@ -105,7 +105,8 @@ def switches(job: Job) -> tuple[Switch, ...]:
 
 
 def switched(job: Job, some: Sequence[Switch]) -> Job:
-    return replace(job, **{name: value for switch in some for name, value in switch.changes})
+    changes: dict[str, Any] = dict(pair for switch in some for pair in switch.changes)
+    return replace(job, **changes)
 
 
 def least(plan: VideoPlan, losses: Sequence[Loss], fits: Callable[[VideoPlan], bool]) -> Inputs:
@@ -116,7 +117,8 @@ def least(plan: VideoPlan, losses: Sequence[Loss], fits: Callable[[VideoPlan], b
 
 def _fitting(plan: VideoPlan, loss: Loss, fits: Callable[[VideoPlan], bool]) -> Iterator[Inputs]:
     """Of one kind the least that fits; of two the least of the second beside some of the first."""
-    first, last = ([{}], *(choices(plan, kind) for kind in loss))[-2:]
+    *one_of_two, last = (choices(plan, kind) for kind in loss)
+    first: list[Inputs] = one_of_two[0] if one_of_two else [{}]
 
     def fit(inputs: Inputs) -> bool:
         return fits(changed(plan, **inputs))
