@@ -46,6 +46,7 @@ class Job:
 PLAN, STAGE_1, STAGE_2, FRAMES, LAST = 400, 910, 1310, 1710, 2110  # where columns begin
 # Below each of our nodes there is room for a line of progress, its footer and the next title.
 SAVED_PX = 440  # of SaveVideo, with the picture that it shows
+STAGE_1_PX, STAGE_2_PX = 560, 690  # of the samplers, with their previews
 GREEN, OCHRE, PURPLE, BLUE, VIOLET = "#8a5", "#b58b2a", "#a1309b", "#37a", "#66519c"
 
 JOBS = (
@@ -151,7 +152,7 @@ def upscale() -> Graph:
     groups = (
         _column("Files and words", 0, 1010),
         _column("The proxy", STAGE_1, 470, GREEN),
-        _column("Stage 2: the detail", STAGE_2, 1190, OCHRE),
+        _column("Stage 2: the detail", STAGE_2, 1360, OCHRE),
         _column("Frames", FRAMES, 960, PURPLE),
         COMPARE,
         Group("LoRAs", (-20, 1050, 370, 350), VIOLET),
@@ -190,7 +191,7 @@ def _stage_1(model: str, positive: str, negative: str, *, steps, cfg, shift) -> 
     }  # fmt: skip
     return (
         Node("proxy", "AtlasVidSemanticProxyGenerator", "Stage 1: the proxy", (STAGE_1, 60),
-             inputs),
+             inputs, height_px=STAGE_1_PX),
     )  # fmt: skip
 
 
@@ -206,15 +207,16 @@ def _stage_2(
         Node("detail", "AtlasVidDetailJointSampler", "Stage 2: the detail", (STAGE_2, 610),
              {"model": Link("patch"), "plan": Link("plan"), "positive": words,
               "proxy": Link("proxy"), "vae": Link("vae"), "seed": 1, "steps": steps, "cfg": 1.0,
-              "shift": shift, "start": "proxy", "denoise": denoise}),
+              "shift": shift, "start": "proxy", "denoise": denoise},
+             height_px=STAGE_2_PX),
     )  # fmt: skip
 
 
 def _videos(prefix: str, *, fps: float, proxy_fps: float) -> tuple[Node, ...]:
     return (
-        Node("proxy_video", "AtlasVidTiledVAEDecodeToVideo", "Proxy video", (STAGE_1, 520),
+        Node("proxy_video", "AtlasVidTiledVAEDecodeToVideo", "Proxy video", (STAGE_1, 720),
              {"vae": Link("vae"), "samples": Link("proxy"), "fps": proxy_fps}),
-        Node("save_proxy", "SaveVideo", "Save the proxy", (STAGE_1, 880),
+        Node("save_proxy", "SaveVideo", "Save the proxy", (STAGE_1, 1080),
              {"video": Link("proxy_video"), "filename_prefix": f"video/atlasvid_{prefix}_proxy"},
              height_px=SAVED_PX),
         Node("video", "AtlasVidTiledVAEDecodeToVideo", "Video", (FRAMES, 60),
@@ -243,8 +245,8 @@ LORAS = Group("LoRAs", (-20, 890, 370, 510), VIOLET)
 def _groups() -> tuple[Group, ...]:
     return (
         _column("Files and words", 0, 880),
-        _column("Stage 1: the proxy", STAGE_1, 1360, GREEN),
-        _column("Stage 2: the detail", STAGE_2, 1190, OCHRE),
+        _column("Stage 1: the proxy", STAGE_1, 1560, GREEN),
+        _column("Stage 2: the detail", STAGE_2, 1360, OCHRE),
         _column("Frames", FRAMES, 900, PURPLE),
         COMPARE,
     )

@@ -85,6 +85,11 @@ def check_model(model, node: str, hidden=None, plan=None) -> refuse.ModelFacts:
     return found
 
 
+def has_loras(model) -> bool:
+    """Whether any weight of a MODEL is changed by what was loaded on it."""
+    return bool(model.patches)
+
+
 def with_shift(model, shift: float):
     """A clone whose noise schedule has this shift (as ModelSamplingSD3); 0 leaves it alone."""
     if shift == 0:

@@ -23,7 +23,7 @@ class TinyPrompt(io.ComfyNode):
                 io.String.Input(
                     "text", default="a red ball crosses right under a dusk sky", multiline=True,
                     tooltip="Colour, shape, direction and sky. Unknown words are named in the "
-                    "error, with those it knows.",
+                    "error, with those it knows. Empty: the negative prompt.",
                 ),
                 io.Combo.Input(
                     "view", options=list(VIEWS), default=VIEWS[0],

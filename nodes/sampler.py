@@ -22,6 +22,10 @@ OTHERS = (
     "AtlasVid: %s keeps its result but no steps: this job, interrupted, starts over. Only euler "
     "goes on where it was."
 )
+UNTRAINED = (
+    "AtlasVid: stage 2 starts from noise and no LoRA is loaded. Wan2.1 itself was not trained for "
+    "that: expect a picture that repeats. Set start of DetailJointSampler to proxy."
+)
 
 
 class DetailJointSampler(io.ComfyNode):
@@ -32,9 +36,8 @@ class DetailJointSampler(io.ComfyNode):
             display_name=NODE,
             category=CATEGORY,
             **search("stage 2", "ksampler", "upscale video"),
-            description="Stage 2: denoises the full-size video under the guide. Start from noise "
-            "with the detail LoRA, or from the enlarged proxy when no LoRA is at hand (the "
-            "training-free way).",
+            description="Stage 2: denoises the full-size video under the guide, from the enlarged "
+            "proxy (connect proxy and vae), or with trained LoRAs from noise.",
             inputs=[
                 io.Model.Input("model", tooltip="From LocalityPreservingPatch."),
                 Plan.Input("plan", tooltip=PLAN_TIP),
@@ -42,9 +45,9 @@ class DetailJointSampler(io.ComfyNode):
                 *sampler_inputs(1.0, "1: no classifier-free guidance, as in the paper, and twice "
                                      "as fast."),
                 io.Combo.Input(
-                    "start", options=["noise", "proxy"], default="noise",
-                    tooltip="noise: with trained LoRAs. proxy: the enlarged proxy, denoised in "
-                    "part; needs no training.",
+                    "start", options=["noise", "proxy"], default="proxy",
+                    tooltip="proxy: the enlarged proxy, denoised in part; works with LoRAs and "
+                    "without. noise: with trained LoRAs only.",
                 ),
                 io.Float.Input(
                     "denoise", default=0.6, min=0.01, max=1.0, step=0.01,
@@ -89,6 +92,8 @@ class DetailJointSampler(io.ComfyNode):
         if start == "proxy":
             given(proxy)
         else:
+            if not host.has_loras(model):
+                logging.warning(UNTRAINED)
             proxy, vae, denoise = None, None, 1.0
         if negative is None:
             negative = [[torch.zeros_like(text), dict(rest)] for text, rest in positive]

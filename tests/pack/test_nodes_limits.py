@@ -171,3 +171,14 @@ def test_a_lora_of_another_plan_is_named_in_the_log(
     (only,) = said("trained.safetensors", "ScaledRoPEAligner")
     assert "belongs on the model of LocalityPreservingPatch" in only
     assert said("trained.safetensors", "DetailJointSampler") == []
+
+
+def test_noise_without_a_lora_is_named_in_the_log(nodes, stock, wan, plan, lora_file, caplog):
+    lora = stock.lora().load_lora_model_only(wan, lora_file("noise.safetensors"), 0.5)[0]
+    for model, warned in ((wan, True), (lora, False)):
+        caplog.clear()
+        patched = nodes.LocalityPreservingPatch(model, plan)
+        nodes.DetailJointSampler(
+            patched, plan, prompt(1), **EULER, start="noise", denoise=1.0, keep_steps=False
+        )
+        assert ("no LoRA is loaded" in caplog.text) == warned

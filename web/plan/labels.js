@@ -11,7 +11,7 @@ const EN = {
   hints: {
     video: "Tokens are what the model works on: one is 4 frames of 16 × 16 px",
     proxy: "The whole video made small, with r_t times fewer frames: it guides stage 2",
-    cubes: "Stage 2 cuts the video into cubes, counted in time × height × width",
+    cubes: "Stage 2 cuts the video into cubes: how many, of how many tokens (time × height × width)",
     ratio: "Work of attention, against every token seeing every other",
     picture: "The frame in cubes, and time below it; click to choose one. Blue: what it sees of the " +
       "video. Dashed: what it sees of the proxy. Amber: smaller cubes at the border",
@@ -37,7 +37,7 @@ const EN = {
   stepLess: (factor) => `a whole step ${factor} less`,
   most: (stage) => `most in ${stage}`,
   model: (name, how) => `These figures are for ${name}, ${how}`,
-  cubes: (count, size) => `${count} of ${size} tokens`,
+  cubes: (count, size) => `${count} of ${size}`,
   cube: (at, own, near, proxy) =>
     `Cube ${at}: its ${own} tokens see ${near} of the video, ${proxy} of the proxy`,
   linked: (name) => `${name} comes through a link: shown is its widget's value.`,
@@ -75,7 +75,7 @@ const ZH = {
   hints: {
     video: "token 是模型处理的单位：一个 token 为 4 帧 16 × 16 像素",
     proxy: "整段视频的缩小版，帧数为 1/r_t：它引导阶段二",
-    cubes: "阶段二把视频切成立方块，按时间 × 高 × 宽计数",
+    cubes: "阶段二把视频切成立方块：块数与每块的 token 数（时间 × 高 × 宽）",
     ratio: "注意力的计算量，与每个 token 都看到全部 token 相比",
     picture: "切成立方块的画面，下方为时间，点击可选择。蓝色：所见的视频部分；" +
       "虚线：所见的代理部分；琥珀色：边缘较小的立方块",
@@ -100,7 +100,7 @@ const ZH = {
   stepLess: (factor) => `整步减少到 1/${factor.replace("×", "")}`,
   most: (stage) => `最多在：${stage}`,
   model: (name, how) => `数据对应 ${name}，${how}`,
-  cubes: (count, size) => `${count}，每块 ${size} 个 token`,
+  cubes: (count, size) => `${count}，每块 ${size}`,
   cube: (at, own, near, proxy) => `立方块 ${at}：其 ${own} 个 token 可见视频 ${near} 个、代理 ${proxy} 个`,
   linked: (name) => `${name} 由连线给出：此处显示的是控件的值。`,
   moved: (name, given, used, why) => `${name} ${given} → ${used}：${why}。`,
