@@ -17,19 +17,20 @@ PROMPT = (
     "One continuous aerial shot over a mountain lake at dawn: mist lifts off the water, pine "
     "forests on both shores, first sunlight on snowy peaks, slow forward camera, fine detail"
 )
-LORA_NOTE = """## Without and with LoRAs
-This graph runs with the public Wan2.1 files alone, the **training-free** way: its LoRA loaders
-are bypassed (violet), and stage 2 starts from the enlarged proxy (*start: proxy*, *denoise*
-below 1).
-
-What trained LoRAs add:
-- **stage 1**: a proxy whose 81 frames span 20 seconds at the right speed (r_t 4);
-- **proxy LoRA** and **detail LoRA**: stage 2 learns to read the guide, so it can start from pure
-  noise (*start: noise*) and make detail that the proxy does not hold.
-
-None are public. The paper trains them at 720p with rank 16 on q, k, v, o and FFN (proxy) and
-q, k, v (detail), AdamW 1e-4, 15,000 steps. Put the files into `models/loras`, choose them in the
-loaders and un-bypass these (Ctrl+B)."""
+# One line a paragraph: the page swallows line breaks within them.
+LORA_NOTE = (
+    "## Without and with LoRAs\n"
+    "This graph runs with the public Wan2.1 files alone, the **training-free** way: its LoRA "
+    "loaders are bypassed (violet), and stage 2 starts from the enlarged proxy (*start: proxy*, "
+    "*denoise* below 1).\n\n"
+    "What trained LoRAs add:\n"
+    "- **stage 1**: a proxy whose 81 frames span 20 seconds at the right speed (r_t 4);\n"
+    "- **proxy LoRA** and **detail LoRA**: stage 2 learns to read the guide, so it can start from "
+    "pure noise (*start: noise*) and make detail that the proxy does not hold.\n\n"
+    "None are public. The paper trains them at 720p with rank 16 on q, k, v, o and FFN (proxy) "
+    "and q, k, v (detail), AdamW 1e-4, 15,000 steps. Put the files into `models/loras`, choose "
+    "them in the loaders and un-bypass these (Ctrl+B)."
+)
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,9 @@ TINY_FILES = Path(__file__).parent.parent / "atlasvid_core" / "tiny" / "files"
 
 
 def register_tiny_files() -> None:
-    """Let the host's own loaders list AtlasVid-Tiny's files."""
-    for folder in ("diffusion_models", "loras", "text_encoders", "vae"):
+    """Let the host's own loaders list AtlasVid-Tiny's files. Its words are for TinyPrompt alone: no
+    loader could read them."""
+    for folder in ("diffusion_models", "loras", "vae"):
         folder_paths.add_model_folder_path(folder, str(TINY_FILES / folder))
 
 

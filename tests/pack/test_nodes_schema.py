@@ -54,7 +54,7 @@ def test_every_node_explains_itself(schemas):
 def test_tiny_files_are_listed_by_the_hosts_loaders(schemas, host):
     import folder_paths
 
-    for folder in ("diffusion_models", "vae", "text_encoders"):
+    for folder in ("diffusion_models", "vae", "loras"):
         paths = [Path(p) for p in folder_paths.get_folder_paths(folder)]
         assert any(p.match("tiny/files/" + folder) for p in paths)
 
