@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from .causal import Past, run
 from .encode_files import Frames, Parts
+from .heap import give_back
 from .tiles import STRIDE_PX, Span, TilePlan, TileWork, describe, lower
 from .walk import frames_px
 
@@ -102,6 +103,7 @@ def encode_parked(
                 found.put(number, tile, work.chunk(_floats(given, like), first=number == 0))
                 report()
             work.past.clear()
+            give_back()
         latents, past = [], Past()
         for number in range(t_lat):
             whole = found.get(number).to(like.device)

@@ -206,14 +206,16 @@ def _decode(plan: VideoPlan, job: Job, machine: Machine, latent: int) -> Stage:
     frame = plan.height_px * plan.width_px * 3 * 4
     pixels = plan.frames_px * frame if job.images else 4 * frame
     flops = decode_flops(plan.target_lat, job.vae_dim)
-    return _vae_stage("decode", plan, job, machine, flops, tiles.peak_bytes, latent + pixels)
+    held = tiles.held_bytes(machine.shared)
+    return _vae_stage("decode", plan, job, machine, flops, held, latent + pixels)
 
 
 def _enlarge(plan: VideoPlan, job: Job, machine: Machine, latent: int) -> Stage:
     """The proxy, enlarged in pixels a few frames at a time, is encoded."""
     tiles = tile_plan(plan, job, machine, encodes=True)
     flops = encode_flops(plan.target_lat, job.vae_dim)
-    return _vae_stage("enlarge", plan, job, machine, flops, tiles.peak_bytes, latent)
+    held = tiles.held_bytes(machine.shared)
+    return _vae_stage("enlarge", plan, job, machine, flops, held, latent)
 
 
 def _vae_stage(name, plan, job, machine, flops, peak, host_bytes) -> Stage:

@@ -147,8 +147,6 @@ class _Work:
             self._failed = True
         now = time.monotonic()
         self._due = now + max(self._place.every_s, SHARE * (now - began))
-        if stop.frame == 0:
-            give_back()
 
     def _open_files(self) -> None:
         folder = self._place.folder

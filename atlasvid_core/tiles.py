@@ -19,6 +19,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from .causal import Past, apply, halves
+from .heap import held_bytes
 
 STRIDE_PX = 8  # pixels a latent, both ways
 
@@ -67,7 +68,7 @@ class Layer(NamedTuple):
 
 @dataclass(frozen=True)
 class TilePlan:
-    """How a decode is cut. `peak_bytes`: most that is held at once beside model and result."""
+    """How a decode is cut. `peak_bytes`: most that tensors take at once beside model and result."""
 
     frame_lat: tuple[int, int]
     tile_lat: tuple[int, int]  # the last row and column of tiles may be smaller
@@ -82,6 +83,10 @@ class TilePlan:
     @property
     def count(self) -> int:
         return len(list(self.tiles()))
+
+    def held_bytes(self, on_cpu: bool) -> int:
+        """What this takes of the device's memory; on a CPU with the holes of its heap."""
+        return held_bytes(self.peak_bytes, self.order) if on_cpu else self.peak_bytes
 
     def __str__(self) -> str:
         high, wide = (STRIDE_PX * side for side in self.tile_lat)

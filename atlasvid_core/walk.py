@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from .causal import Past, run
 from .decode_files import Features
+from .heap import give_back
 from .tiles import STRIDE_PX, Span, Tile, TilePlan, TileWork, upper
 
 OnPart = Callable[[int, int], None]  # (done, total); may raise to cancel
@@ -131,6 +132,8 @@ def walk(
             part_TCHW = features.get(number, *work.slices).to(latent_16THW.device)
             yield block(number, tiles[group], work, part_TCHW)
             stop(group, number + 1, [work.past])
+        work.past.clear()
+        give_back()
 
 
 def _work(vae: nn.Module, tile: Tile, plan: TilePlan) -> TileWork:

@@ -106,7 +106,8 @@ def begin(vae, samples: Tensor, bits: int, tile: int, keep: bool, node: str) -> 
         place = Place(host_vae.decode_folder() / job, job)
         prune(host_vae.decode_folder(), but=job, days=KEEP_DAYS)
         kept = place.plan()  # free memory, and with it the plan, may be another now
-        if kept is not None and kept.peak_bytes <= host_vae.free_bytes(vae):
+        on_cpu = vae.device.type == "cpu"
+        if kept is not None and kept.held_bytes(on_cpu) <= host_vae.free_bytes(vae):
             plan = kept
         needed = needed_bytes(plan, latent[0], module.decoder.conv1.out_channels, bits)
         place = _with_room(place, needed, node)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..atlasvid_core import encode as encoding
 from ..atlasvid_core.decode import decode_frames
+from ..atlasvid_core.heap import HOLES
 from ..atlasvid_core.tile_plan import plan_tiles
 from ..atlasvid_core.tiles import STRIDE_PX, TilePlan
 from ..atlasvid_core.units import LATENT_CHANNELS, Grid
@@ -66,13 +67,16 @@ def _loaded(
         module, (shape[-2], shape[-1]), decode_budget_bytes(vae.device, free),
         vae.vae_dtype.itemsize, tile_px // STRIDE_PX, encodes,
     )  # fmt: skip
-    refuse.check_vae_room(plan.peak_bytes, free, tile_px, node, encodes)
+    needed = plan.held_bytes(vae.device.type == "cpu")
+    refuse.check_vae_room(needed, free, tile_px, node, encodes)
     return module, plan
 
 
 def decode_budget_bytes(device: torch.device, free_bytes: int) -> int:
-    """What a decode, or an encode, may take of the memory of its device."""
-    return min(free_bytes // 2, CPU_DECODE_BYTES) if device.type == "cpu" else int(0.8 * free_bytes)
+    """What the tensors of a decode, or an encode, may take of the memory of its device."""
+    if device.type == "cpu":
+        return min(int(free_bytes / (1 + max(HOLES.values()))), CPU_DECODE_BYTES)
+    return int(0.8 * free_bytes)
 
 
 def decode(module: nn.Module, latent: Tensor, plan: TilePlan) -> Tensor:

@@ -15,6 +15,7 @@ from atlasvid_core.budget import Activations, resolve
 from atlasvid_core.calibration import Calibration
 from atlasvid_core.cost import detail_cost, guide_cost, parameters, proxy_cost
 from atlasvid_core.estimate import Job, Machine, drawing, estimate, tile_plan
+from atlasvid_core.heap import HEAP_BYTES, HOLES
 from atlasvid_core.plan import make_plan
 from atlasvid_core.plan_report import plan_of, report
 from atlasvid_core.remedy import PLAN, changed, remedies, switched, switches
@@ -348,3 +349,15 @@ def test_an_encode_at_4k_keeps_to_the_card_and_takes_room_in_the_temp_folder():
     assert found.disk.temp >= found.disk.guide + parked
     small = estimate(at(640, 480, 33), Job(enlarges=True), card())
     assert small.disk.enlarge == 0
+
+
+def test_on_a_cpu_the_holes_of_the_heap_are_counted():
+    there, gpu = replace(card(ram=64), shared=True), card(ram=64)
+    for name in ("decode", "enlarge"):
+        counted, plain = (
+            stage(estimate(at(640, 480, 33), Job(enlarges=True), m), name) for m in (there, gpu)
+        )
+        plan = tile_plan(at(640, 480, 33), Job(), gpu, encodes=name == "enlarge")
+        holes = HOLES[plan.order] * min(plan.peak_bytes, HEAP_BYTES)
+        assert plain.device_bytes == plain.weight_bytes + plan.peak_bytes
+        assert counted.device_bytes == plain.device_bytes + int(holes)

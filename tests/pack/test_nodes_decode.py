@@ -6,6 +6,7 @@ import av
 import pytest
 import torch
 
+from atlasvid_core.units import Grid
 from atlasvid_core.wan.vae import WanVAE
 
 
@@ -152,3 +153,22 @@ def test_refused(nodes, vae, to_video, monkeypatch):
     samples["samples"][0, 0, 0, 0, 0] = torch.nan
     with pytest.raises(ValueError, match="latent to decode holds 1 values"):
         to_video(samples["samples"])
+
+
+@pytest.mark.parametrize("free_mb", [5, 110, 200, 500, 4000])
+def test_what_is_free_decides_the_tiles_and_too_little_is_refused(nodes, vae, monkeypatch, free_mb):
+    """Whatever is free, a plan that is taken fits, with the holes that a CPU process holds."""
+    from atlasvid_pack.nodes import host_vae
+
+    monkeypatch.setattr(host_vae.management, "get_free_memory", lambda *_: free_mb * 10**6)
+    samples = {"samples": torch.zeros(1, 16, 2, 60, 60)}
+    if free_mb == 5:
+        with pytest.raises(ValueError, match=r"needs 0\.\d+ GB, 0\.01 GB are free.*smallest tiles"):
+            host_vae.load_vae(vae, samples["samples"], "test")
+        with pytest.raises(ValueError, match="encoding needs"):
+            host_vae.load_to_encode(vae, Grid(2, 60, 60), "test")
+        return
+    _, _, decode = host_vae.load_vae(vae, samples["samples"], "test")
+    _, encode = host_vae.load_to_encode(vae, Grid(2, 60, 60), "test")
+    for plan in (decode, encode):
+        assert plan.peak_bytes < plan.held_bytes(True) <= free_mb * 10**6
