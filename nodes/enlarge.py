@@ -48,6 +48,7 @@ def enlarged(proxy: dict | None, plan: VideoPlan, vae, node: str) -> Tensor:
     if vae is None:
         return enlarge(proxy, plan)
 
+    host_vae.load_to_encode(vae, plan.target_lat, node)  # refused now, not after the decode
     module, latent, tiles = host_vae.load_vae(vae, proxy["samples"], node)
 
     def decode(tiles: TilePlan) -> Tensor:

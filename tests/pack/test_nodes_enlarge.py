@@ -62,3 +62,17 @@ def test_the_sampler_takes_the_vae(nodes, wan, vae):
     large = {"samples": enlarged(proxy, plan, vae, "test")}
     again = nodes.DetailJointSampler(patched, plan, prompt(1), **chosen, proxy=large, vae=vae)
     assert torch.equal(again["samples"], got["samples"])
+
+
+def test_an_encode_that_can_not_fit_is_refused_before_the_proxy_is_decoded(nodes, vae, monkeypatch):
+    from atlasvid_pack.nodes import enlarge, host_vae
+
+    def decoded(*_):
+        raise AssertionError("decoded")
+
+    plan = nodes.Plan(768, 768, 9, 16.0, 2.0, 64, 2, 4, 4, "faces", "ratio")
+    proxy = {"samples": torch.zeros(1, 16, *plan.proxy_lat)}
+    monkeypatch.setattr(host_vae.management, "get_free_memory", lambda *_: 90 * 10**6)
+    monkeypatch.setattr(host_vae, "decode", decoded)
+    with pytest.raises(ValueError, match="test: encoding needs .* 0.09 GB are free"):
+        enlarge.enlarged(proxy, plan, vae, "test")
