@@ -13,7 +13,7 @@ from atlasvid_core.wan.dit import WanConfig
 from devtools.browser import open_settled, settle, show_graph
 from devtools.screenshots import EXAMPLE
 
-from .common import WORKFLOWS
+from .common import ROOT, WORKFLOWS
 from .plan_page import SET, VALUES, undo
 
 REMOVE = """(title) => {
@@ -117,3 +117,16 @@ def test_two_remedies_are_one_press_and_one_undo(page, chrome, server, language)
         if other:
             other.close()
             settle(server.base)
+
+
+def test_inputs_are_named_in_chinese_as_on_the_node(page):
+    """In what the panel says of sizes, by the names that the node's widgets have."""
+    told = """async (text) => {
+      const { LABELS } = await import("/extensions/atlasvid/plan/labels.js");
+      return LABELS.zh.told({ key: "smaller", values: [["inputs", text]] });
+    }"""
+    locale = json.loads((ROOT / "locales" / "zh" / "nodeDefs.json").read_text(encoding="utf-8"))
+    names = {key: its["name"] for key, its in locale["AtlasVidPlan"]["inputs"].items()}
+    text = page.evaluate(told, "width 640, height 480, frames 81 and proxy_height 96")
+    for key, value in (("width", 640), ("height", 480), ("frames", 81), ("proxy_height", 96)):
+        assert f"{names[key]} {value}" in text

@@ -48,7 +48,9 @@ const EN = {
 };
 
 const FOLDERS = { output: "输出", temp: "临时" };
-const listed = (inputs) => inputs.replace(/, | and /g, "、");
+const INPUTS = { width: "宽度", height: "高度", frames: "帧数", proxy_height: "代理高度" }; // as on the node
+const named = (name) => INPUTS[name] ?? name;
+const listed = (inputs) => inputs.replace(/, | and /g, "、").replace(/[a-z_]+/g, named);
 const ZH_TOLD = {
   host: ({ stage, need }) => `${ZH.stages[stage]}需要 ${need} 内存`,
   device: ({ stage, need }) => `${ZH.stages[stage]}在权重之外还需要 ${need} 显存`,
@@ -57,9 +59,9 @@ const ZH_TOLD = {
   proxy_frames: ({ frames, trained, r_t }) =>
     `代理有 ${frames} 帧，而 Wan2.1 按 ${trained} 帧训练。r_t 设为 ${r_t} 即可`,
   to_file: () => "请用 TiledVAEDecodeToVideo 解码，它一次只保留几帧",
-  guide_on_disk: () => "请将 ScaledRoPEAligner 的 store 设为 disk",
-  budget: () => "请将 LocalityPreservingPatch 的 memory_budget 设为 0（自动）",
-  keep_steps: () => "请将 DetailJointSampler 的 keep_steps 设为 false",
+  guide_on_disk: () => "请将 ScaledRoPEAligner 的存放位置（store）设为 disk",
+  budget: () => "请将 LocalityPreservingPatch 的显存预算（memory_budget）设为 0（自动）",
+  keep_steps: () => "请将 DetailJointSampler 的保留步骤（keep_steps）设为 false",
   smaller: ({ inputs }) => `改为 ${listed(inputs)} 即可`,
   also_smaller: ({ inputs }) => `并改为 ${listed(inputs)} 即可`,
   or_smaller: ({ inputs }) => `或改为 ${listed(inputs)} 即可`,
@@ -102,8 +104,8 @@ const ZH = {
   model: (name, how) => `数据对应 ${name}，${how}`,
   cubes: (count, size) => `${count}，每块 ${size}`,
   cube: (at, own, near, proxy) => `立方块 ${at}：其 ${own} 个 token 可见视频 ${near} 个、代理 ${proxy} 个`,
-  linked: (name) => `${name} 由连线给出：此处显示的是控件的值。`,
-  moved: (name, given, used, why) => `${name} ${given} → ${used}：${why}。`,
+  linked: (name) => `${named(name)} 由连线给出：此处显示的是控件的值。`,
+  moved: (name, given, used, why) => `${named(name)} ${given} → ${used}：${why}。`,
   noAnswer: (why) => `${why}。规划本身可用，摘要输出给出同样的内容。`,
   sentences: (...texts) => texts.map((text) => (/[。.]$/.test(text) ? text : `${text}。`)).join(""),
   told: ({ text, key, values }) => ZH_TOLD[key]?.(Object.fromEntries(values)) ?? text,
