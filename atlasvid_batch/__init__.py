@@ -1,4 +1,4 @@
-"""Many jobs for one or more running ComfyUI servers: `python -m atlasvid_batch --help`.
+"""A table of prompts and settings becomes jobs of one or more running ComfyUI servers.
 
 Needs nothing but Python (the contact sheet: Pillow and PyAV, which ComfyUI and the pack have).
 """

@@ -10,6 +10,7 @@ from .jobs import Job
 from .mapping import Target, label
 
 MOST_PROBLEMS = 20
+STRICT = ("AtlasVidPlan",)  # kinds that refuse a whole number between its steps; others don't
 
 
 def check_jobs(jobs: Sequence[Job], urls: Sequence[str]) -> list[str] | None:
@@ -62,4 +63,13 @@ def trouble(info: dict, target: Target, value: Any) -> str | None:
             return f"{value} is below {options['min']}"
         if value > options.get("max", value):
             return f"{value} is above {options['max']}"
+        if info.get("name") in STRICT and isinstance(value, int):
+            return _off_step(value, options.get("min", 0), options.get("step") or 1)
     return None
+
+
+def _off_step(value: int, first: int, step: int) -> str | None:
+    below = value - (value - first) % step
+    return (
+        None if below == value else f"{value} is none of its steps: take {below} or {below + step}"
+    )

@@ -21,6 +21,11 @@ from .table import TableError, read_table
 from .worker import Listener, Worker
 
 EPILOG = """\
+For example, a table with the columns Prompt.text and *.seed on two servers:
+
+  python -m atlasvid_batch prompts.csv --workflow workflows/api/t2v_4k_161f.json \\
+      --server http://127.0.0.1:8188 --server http://192.168.1.20:8188
+
 Columns: `id` and `priority` (higher first) are the batch's own; every other column sets an input of
 the workflow (API format) and is named like it: `input` where one node alone has it, else
 `Title.input`, `Kind.input`, `id.input`, or `*.input` for all. `--map COLUMN=ADDRESS` gives a column
@@ -37,7 +42,9 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     out.add_argument("table", type=Path, help="rows of prompts and settings: .csv, .tsv, .jsonl")
-    out.add_argument("--workflow", type=Path, required=True, help="in API format")
+    out.add_argument(
+        "--workflow", type=Path, required=True, help="in API format: Workflow > Export (API)"
+    )
     out.add_argument(
         "--server", action="append", metavar="URL", help="more than once for several; default "
         "http://127.0.0.1:8188",
@@ -81,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if rest:
         quotes = 'text with spaces needs "quotes", such as --set "Prompt.text=a red ball". '
         parser().error(f"unrecognised: {' '.join(rest)}. {quotes if spaced(args) else ''}")
-    urls = [url.rstrip("/") for url in args.server or ["http://127.0.0.1:8188"]]
+    urls = [with_scheme(url) for url in args.server or ["http://127.0.0.1:8188"]]
     out: Path = args.out or Path(f"{args.table.stem}_results")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
@@ -113,6 +120,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+def with_scheme(url: str) -> str:
+    """127.0.0.1:8188, as people type it -> http://127.0.0.1:8188"""
+    return (url if "://" in url else f"http://{url}").rstrip("/")
 
 
 def wanted_jobs(args: argparse.Namespace, batch: str = "") -> list[Job]:

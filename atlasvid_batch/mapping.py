@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from .table import TableError
 
 YES, NO = ("true", "yes", "1", "on"), ("false", "no", "0", "off")
+
+
+SAFE = re.compile(r"[\w.*-]+")  # needs no quotes in a shell
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ def resolve(workflow: dict, address: str) -> tuple[Target, ...]:
     where, _, name = address.rpartition(".")
     nodes = [key for key in workflow if _matches(workflow, key, where)]
     if where and not nodes:
-        raise TableError(f"no node has the title, kind or id {where!r}. {_titles(workflow)}")
+        raise TableError(f"no node has the title, kind or id {where!r}{_titles(workflow, where)}")
     having = [key for key in nodes if name in workflow[key]["inputs"]]
     if not having:
         raise TableError(f"no input is called {name!r}; {_choices(workflow, nodes, name)}")
@@ -84,7 +89,9 @@ def column_targets(
             try:
                 found += resolve(workflow, address)
             except TableError as error:
-                hint = "" if column in mapped else f" (or --map {column!r}=ADDRESS, or --ignore)"
+                quoted = column if SAFE.fullmatch(column) else f'"{column}"'
+                other = f" (or --map {quoted}=ADDRESS, or --ignore {quoted})"
+                hint = "" if column in mapped else other
                 raise TableError(f"column {column!r}: {error}{hint}") from None
         for target in found:
             if target in taken:
@@ -183,5 +190,8 @@ def _matches(workflow: dict, key: str, where: str) -> bool:
     return where.strip().lower() in (name.lower() for name in names)
 
 
-def _titles(workflow: dict) -> str:
-    return "There are " + ", ".join(sorted({repr(title(workflow, key)) for key in workflow}))
+def _titles(workflow: dict, where: str) -> str:
+    titles = sorted({title(workflow, key) for key in workflow})
+    near = get_close_matches(where, titles, n=1)
+    meant = f": did you mean {near[0]!r}? " if near else ". "
+    return meant + "There are " + ", ".join(map(repr, titles))

@@ -18,11 +18,12 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from atlasvid_batch.board import MOST_LOSSES, Board
-from atlasvid_batch.check import problems
-from atlasvid_batch.cli import main
+from atlasvid_batch.check import problems, trouble
+from atlasvid_batch.cli import main, with_scheme
 from atlasvid_batch.display import Display, span, table
 from atlasvid_batch.jobs import make_jobs
 from atlasvid_batch.manifest import InUse, Manifest
+from atlasvid_batch.mapping import Target
 from atlasvid_batch.server import saved_files, standing
 from atlasvid_batch.sheet import write_sheets
 from atlasvid_batch.table import Row
@@ -189,6 +190,21 @@ def test_rows_are_held_against_the_nodes_limits():
         "row 1 (line 2), column 'width': Plan.width: 8 is below 16",
         "row 1 (line 2), column 'reach': Plan.reach: 'far' is none of own, faces",
     ]
+
+
+def test_a_size_between_the_steps_of_a_plan_is_found_beforehand():
+    info = {"input": {"required": {"frames": ["INT", {"min": 1, "max": 4097, "step": 4}]}}}
+    for kind, error in (
+        ("AtlasVidPlan", "80 is none of its steps: take 77 or 81"),
+        ("Other", None),
+    ):
+        assert trouble({**info, "name": kind}, Target("1", "frames"), 80) == error
+        assert trouble({**info, "name": kind}, Target("1", "frames"), 81) is None
+
+
+def test_a_server_may_be_named_without_its_scheme():
+    assert with_scheme("127.0.0.1:8188") == with_scheme("http://127.0.0.1:8188/")
+    assert with_scheme("https://far.example/comfy/") == "https://far.example/comfy"
 
 
 # Whole files

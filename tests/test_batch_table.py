@@ -89,7 +89,8 @@ def test_addresses(workflow):
     ("prompt", "no input is called 'prompt'; that node has 'Prompt.text', 'Prompt.view'"),
     ("height", "no input is called 'height'; there are .*width"),
     ("Plan.text", "no input is called 'text'; there are fps, tiled, width"),
-    ("Stage 3.seed", "'Stage 3'. There are 'Plan', 'Prompt'"),
+    ("Stage 3.seed", r"'Stage 3': did you mean 'Stage \d'\? There are 'Plan', 'Prompt'"),
+    ("xyz.seed", "'xyz'. There are 'Plan', 'Prompt'"),
     ("Stage 1.positive", "Stage 1.positive is fed by 'Prompt'"),
 ])  # fmt: skip
 def test_an_address_that_does_not_fit_says_what_there_is(workflow, address, words):
@@ -151,7 +152,8 @@ def test_a_key_follows_the_work_not_the_row_or_the_title(table, workflow):
 
 @pytest.mark.parametrize(("text", "more", "words"), [
     ("Plan.width\n64\n6x\n", {}, r"row 2 \(line 3\): Plan.width: '6x' is no whole number"),
-    ("wdth\n1\n", {}, r"column 'wdth': no input is called 'wdth'.*--map 'wdth'=ADDRESS"),
+    ("wdth\n1\n", {}, r"column 'wdth': no input is called 'wdth'.*--map wdth=ADDRESS"),
+    ("the width\n1\n", {}, r"""--map "the width"=ADDRESS, or --ignore "the width\""""),
     ("width,Plan.width\n1,2\n", {}, "columns 'width' and 'Plan.width' both set Plan.width"),
     ("width,priority\n1,high\n", {}, r"row 1 \(line 2\): column 'priority': 'high'"),
     ("width\n1\n", {"mapped": {"prompt": ["1.text"]}}, "no column 'prompt'; it has width"),
