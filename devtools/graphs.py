@@ -131,8 +131,9 @@ def upscale() -> Graph:
         _plan({"width": 3840, "height": 2160, "frames": frames, "r_t": 1.0}),
         _lora("proxy_lora", "Proxy LoRA", "atlasvid_proxy.safetensors", (0, 1120)),
         _lora("detail_lora", "Detail LoRA", "atlasvid_detail.safetensors", (0, 1280)),
-        Node("file", "LoadVideo", "The video", (STAGE_1, 60), {"file": "video.mp4"}),
-        Node("proxy", "AtlasVidVideoToProxy", "The video is the proxy", (STAGE_1, 200),
+        Node("file", "LoadVideo", "The video", (STAGE_1, 60), {"file": "video.mp4"},
+             height_px=340),
+        Node("proxy", "AtlasVidVideoToProxy", "The video is the proxy", (STAGE_1, 460),
              {"video": Link("file"), "vae": Link("vae"), "plan": Link("plan")}),
         *_stage_2("proxy_lora", "detail_lora", "positive", steps=30, denoise=0.5, shift=8.0),
         Node("video", "AtlasVidTiledVAEDecodeToVideo", "Video", (FRAMES, 60),
@@ -152,7 +153,7 @@ def upscale() -> Graph:
     )  # fmt: skip
     groups = (
         _column("Files and words", 0, 1010),
-        _column("The proxy", STAGE_1, 470, GREEN),
+        _column("The proxy", STAGE_1, 730, GREEN),
         _column("Stage 2: the detail", STAGE_2, 1360, OCHRE),
         _column("Frames", FRAMES, 960, PURPLE),
         COMPARE,

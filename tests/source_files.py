@@ -1,5 +1,6 @@
 """Videos whose frames tell their number: all of a frame has one shade, SHADE more in each next."""
 
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,7 +14,7 @@ RATE = 8000  # of sounds: samples a second
 
 
 def write_shades(
-    path: Path, times, fps=24, size=(32, 48), codec="ffv1", tone=0, turned=0, pixel_aspect=None,
+    path: Path, times, fps=24, size=(32, 48), codec="ffv1", tone=0, turned=False, pixel_aspect=None,
     gop=None, layout="mono", late_s=0,
 ):  # fmt: skip
     """`times`: when each frame is shown, in frames; `tone` seconds of sound, which counts its
@@ -27,8 +28,6 @@ def write_shades(
             stream.codec_context.gop_size = gop
         if pixel_aspect:
             stream.codec_context.sample_aspect_ratio = pixel_aspect
-        if turned:
-            stream.set_display_rotation(turned)
         sound = file.add_stream("pcm_s16le", rate=RATE, layout=layout) if tone else None
         for number, time in enumerate(times):
             picture = np.full((height, width, 3), SHADE * number % 256, np.uint8)
@@ -45,7 +44,17 @@ def write_shades(
             frame.time_base = Fraction(1, RATE)
             file.mux(sound.encode(frame))
             file.mux(sound.encode())
+    if turned:
+        _turn(path)
     return path
+
+
+def _turn(path: Path) -> None:
+    """Have an MP4 shown a quarter turn against the clock: the matrix in its track's header."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 44
+    data[at : at + 36] = struct.pack(">9i", 0, -(2**16), 0, 2**16, 0, 0, 0, 0, 2**30)
+    path.write_bytes(data)
 
 
 def number_of(picture) -> int:

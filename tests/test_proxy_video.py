@@ -110,18 +110,20 @@ def test_a_small_video_is_enlarged_and_an_odd_size_taken():
 
 
 def test_it_stands_upright_and_its_pixels_are_square(tmp_path):
-    turned = write_shades(tmp_path / "a.mp4", range(2), codec="libx264", size=(32, 64), turned=90)
-    source = FileSource(str(turned))
+    quarter = write_shades(
+        tmp_path / "a.mp4", range(2), codec="libx264", size=(32, 64), turned=True
+    )
+    source = FileSource(str(quarter))
     picture = next(source.frames(nothing)).pixels()
     assert picture.shape == (64, 32, 3)
     bright = [float(c.mean()) > 127 for c in (picture[:8, :8], picture[-8:, :8], picture[:8, -8:])]
     assert bright == [False, True, False]  # a quarter turn against the clock
     assert source.pixel_aspect == 1
     wide = {"pixel_aspect": Fraction(3, 2), "codec": "libx264", "size": (32, 32)}
-    for degrees, aspect in ((0, Fraction(3, 2)), (90, Fraction(2, 3))):
-        path = write_shades(tmp_path / f"{degrees}.mp4", range(1), turned=degrees, **wide)
+    for turned, aspect in ((False, Fraction(3, 2)), (True, Fraction(2, 3))):
+        path = write_shades(tmp_path / f"{turned}.mp4", range(1), turned=turned, **wide)
         assert FileSource(str(path)).pixel_aspect == aspect
-    plain = FileSource(str(tmp_path / "0.mp4"))
+    plain = FileSource(str(tmp_path / "False.mp4"))
     (found,) = proxy_of(plain, plan_of(1))  # 3 : 2 as it is shown: nothing is cut off
     assert float(found[1, 1, 0]) > 240 and number_of(found) == 0
 
