@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .preview import sheet
 from .progress import STEP, Phase, Shown, Steps
+from .timing import when_stopped
 
 
 def stop_if_cancelled(*_: object) -> None:
@@ -23,10 +24,13 @@ def stop_if_cancelled(*_: object) -> None:
 def phase(name: str, total: int) -> Phase:
     """Work of `total` parts on the node that runs now: a callback, once a part.
 
-    It moves the bar, says on the node and in the log what is left, and ends a cancelled job.
+    It moves the bar, says on the node and in the log what is left, and ends a cancelled job. The
+    host may end it anywhere else; the node then says where that was.
     """
     bar = comfy.utils.ProgressBar(total)
-    return Phase(name, total, Shown(stop_if_cancelled, bar.update_absolute, _text))
+    made = Phase(name, total, Shown(stop_if_cancelled, bar.update_absolute, _text))
+    when_stopped(made.stop)
+    return made
 
 
 def one_forward(name: str):
@@ -37,6 +41,7 @@ def one_forward(name: str):
         if not now or done <= now[0].done:
             shown = Shown(stop_if_cancelled, lambda done, total, preview: None, _text)
             now[:] = [Phase(name, total, shown)]
+            when_stopped(now[0].stop)
         now[0].reach(done)
 
     return on_part

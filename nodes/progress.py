@@ -45,6 +45,7 @@ class Phase:
     shown: Shown
     clock: Callable[[], float] = time.monotonic
     done: float = 0
+    _note: str = field(default="", init=False)
     _begun: float = field(init=False)
     _first: tuple[float, float] | None = field(default=None, init=False)  # time, done
     _last: dict[str, float] = field(default_factory=dict, init=False)  # when each was last shown
@@ -58,7 +59,12 @@ class Phase:
 
     def reach(self, done: float, note: str = "", preview: Any = None) -> None:
         """`done` parts are; `note` says more of where that is. Raises what `check` raises."""
-        self._check(note)
+        self._note = note
+        try:
+            self.shown.check()
+        except BaseException:  # on newer hosts a cancel is no Exception
+            self.stop()
+            raise
         now, self.done = self.clock(), min(max(self.done, done), self.total)
         if self._first is None:
             self._first = now, self.done
@@ -72,14 +78,11 @@ class Phase:
         if not over and self._due("log", now, LOG_EVERY_S):
             logging.info("AtlasVid: %s", self.line(now, note))
 
-    def _check(self, note: str) -> None:
-        try:
-            self.shown.check()
-        except BaseException:  # on newer hosts a cancel is no Exception
-            if "text" in self._last:  # no time left of what has ended stays behind
-                at = [note, f"{int(100 * self.done / self.total)} %"]
-                self.shown.text(f"{self.name}: stopped at {', '.join(filter(None, at))}")
-            raise
+    def stop(self) -> None:
+        """The work ended here: no time left of what has ended stays behind."""
+        if "text" in self._last and self.done < self.total:
+            at = [self._note, f"{int(100 * self.done / self.total)} %"]
+            self.shown.text(f"{self.name}: stopped at {', '.join(filter(None, at))}")
 
     def left_s(self, now: float) -> float | None:
         """Seconds until the end at the pace so far; None before two reports tell a pace."""

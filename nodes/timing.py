@@ -27,6 +27,7 @@ class Meter:
 
     seconds: dict[str, float] = field(default_factory=dict)
     within: list[float] = field(default_factory=list)  # by open part, seconds of parts inside
+    stopped: Callable[[], None] | None = None  # told where the run ends before its end
 
 
 _running: ContextVar[Meter | None] = ContextVar("atlasvid_meter", default=None)
@@ -51,6 +52,13 @@ def part(name: str) -> Iterator[None]:
             meter.within[-1] += took
 
 
+def when_stopped(call: Callable[[], None]) -> None:
+    """`call`, in place of the one before, where the node that runs now is cancelled or fails."""
+    meter = _running.get()
+    if meter is not None:
+        meter.stopped = call
+
+
 def timed(execute: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutput]:
     """A node's `execute` (below @classmethod), whose output also holds its footer."""
 
@@ -62,6 +70,10 @@ def timed(execute: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutput]
         try:
             with host_page.PeakMemory() as peak:
                 output = execute(cls, *args, **kwargs)
+        except BaseException:  # on newer hosts a cancel is no Exception
+            if meter.stopped is not None:
+                meter.stopped()
+            raise
         finally:
             _running.reset(token)
         output.ui = {**_as_dict(output.ui), KEY: [_footer(perf_counter() - begun, meter, peak)]}

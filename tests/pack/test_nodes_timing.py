@@ -106,3 +106,33 @@ def test_only_files_in_comfyuis_folders_are_shown(pack, tmp_path):
     }  # fmt: skip
     assert view_of(output / ".." / "secret.mp4") is None
     assert view_of(Path(f"{output}_other") / "a.mp4") is None
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_node_that_is_stopped_anywhere_says_where_it_was(pack, timing, monkeypatch, fails):
+    """The host ends a job in any call of a module, not where we ask it to."""
+    from atlasvid_pack.nodes import host_progress
+    from comfy_api.latest import io
+
+    told: list[str] = []
+    monkeypatch.setattr(host_progress, "_text", told.append)
+
+    class Node:
+        @classmethod
+        @timing.timed
+        def execute(cls):
+            phase = host_progress.phase("Denoising", 100)
+            began = phase.clock()
+            phase.clock = lambda: began + 5.0
+            phase.reach(40, "step 4 of 10")
+            if fails:
+                raise KeyboardInterrupt
+            return io.NodeOutput()
+
+    if fails:
+        with pytest.raises(KeyboardInterrupt):
+            Node.execute()
+        assert told[-1] == "Denoising: stopped at step 4 of 10, 40 %"
+    else:
+        Node.execute()
+        assert len(told) == 1
