@@ -7,7 +7,7 @@ bounds as a rule (see `Cost.seconds`); the video's size on disk is a rule of thu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .attention.mask import align, steps_of
 from .budget import CHUNKS_TOK, Activations, ChunkPlan, resolve
@@ -43,6 +43,7 @@ class Job:
     vae_dim: int = VAE_DIM
     proxy_steps: int = 30  # 0: the proxy comes from elsewhere
     detail_steps: int = 30
+    reads_video: bool = False  # the proxy is a video that is read and encoded
     enlarges: bool = False  # stage 2 starts from the proxy, enlarged in pixels: one encode
     memory_budget_bytes: int = 0  # 0: the machine's own
     guide_bytes: int = 0  # 0: as the model computes
@@ -87,7 +88,8 @@ class Stage:
 @dataclass(frozen=True)
 class Disk:
     """Bytes on disk. The output folder holds steps, video and what a decode to a file parks; the
-    temp folder the guide, and what the encode of the enlarged proxy and a decode to an IMAGE park.
+    temp folder the guide, and what encodes (of the enlarged proxy, of a video that becomes the
+    proxy) and a decode to an IMAGE park.
     """
 
     steps: int
@@ -96,6 +98,7 @@ class Disk:
     scratch: int
     parked: int
     enlarge: int
+    read: int
 
     @property
     def output(self) -> int:
@@ -104,7 +107,7 @@ class Disk:
     @property
     def temp(self) -> int:
         """The guide is gone before the decode begins; the video is written here first."""
-        return max(self.guide + self.enlarge, self.scratch + self.video)
+        return max(self.read, self.guide + self.enlarge, self.scratch + self.video)
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,7 @@ def estimate(plan: VideoPlan, job: Job, machine: Machine) -> Estimate:
     kept = guide_bytes(plan, job, machine)
     held = 0 if job.guide_on_disk else kept
     stages = [
+        *([_read(plan, job, machine)] if job.reads_video else []),
         *([_stage("proxy", job.proxy_steps, proxy, job, machine)] if job.proxy_steps else []),
         _stage("guide", 1, guide, job, machine, host_bytes=held),
         *([_enlarge(plan, job, machine, latent)] if job.enlarges else []),
@@ -210,6 +214,20 @@ def _decode(plan: VideoPlan, job: Job, machine: Machine, latent: int) -> Stage:
     return _vae_stage("decode", plan, job, machine, flops, held, latent + pixels)
 
 
+def _read(plan: VideoPlan, job: Job, machine: Machine) -> Stage:
+    """A video that becomes the proxy, scaled and encoded a few frames at a time."""
+    tiles, lat = _read_plan(plan, job, machine), plan.proxy_lat
+    flops, held = encode_flops(lat, job.vae_dim), tiles.held_bytes(machine.shared)
+    latent = LATENT_CHANNELS * lat.count * LATENT_BYTES
+    stage = _vae_stage("read", plan, job, machine, flops, held, latent)
+    return replace(stage, tokens=plan.proxy_tok.count)
+
+
+def _read_plan(plan: VideoPlan, job: Job, machine: Machine) -> TilePlan:
+    size, budget = (plan.proxy_lat.h, plan.proxy_lat.w), machine.decode_budget_bytes
+    return vae_plan(size, budget, machine.value_bytes, job.vae_dim, True)
+
+
 def _enlarge(plan: VideoPlan, job: Job, machine: Machine, latent: int) -> Stage:
     """The proxy, enlarged in pixels a few frames at a time, is encoded."""
     tiles = tile_plan(plan, job, machine, encodes=True)
@@ -238,7 +256,10 @@ def _disk(plan: VideoPlan, job: Job, machine: Machine, latent: int, kept: int) -
     tiles = tile_plan(plan, job, machine)
     pixel_bytes = 0 if job.images else 3 * (2 if job.bits > 8 else 1)
     lat, size, dim = plan.target_lat, machine.value_bytes, job.vae_dim
-    scratch, enlarge = scratch_bytes(tiles, lat, pixel_bytes, size, dim), 0
+    scratch, enlarge, read = scratch_bytes(tiles, lat, pixel_bytes, size, dim), 0, 0
+    if job.reads_video:
+        tiles_read = _read_plan(plan, job, machine)
+        read = encode_scratch_bytes(tiles_read, plan.proxy_lat, size, dim)
     if job.enlarges:
         encoded = tile_plan(plan, job, machine, encodes=True)
         enlarge = encode_scratch_bytes(encoded, lat, size, dim)
@@ -249,6 +270,7 @@ def _disk(plan: VideoPlan, job: Job, machine: Machine, latent: int, kept: int) -
         scratch=scratch if job.images else 0,
         parked=0 if job.images else scratch,
         enlarge=enlarge,
+        read=read,
     )
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 GIB = 2**30
 NAMES = {
-    "proxy": "Stage 1", "guide": "The guide", "enlarge": "The encode", "detail": "Stage 2",
-    "decode": "The decode",
+    "read": "Reading the video", "proxy": "Stage 1", "guide": "The guide",
+    "enlarge": "The encode", "detail": "Stage 2", "decode": "The decode",
 }  # fmt: skip
 TEXTS = {
     "host": "{stage} needs {need} of memory",

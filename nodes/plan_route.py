@@ -86,6 +86,7 @@ def job_of(asked: Mapping[str, Any], model: Model, machine: Machine, header: Hea
         vae_dim=_vae_dim(str(asked.get("vae_file") or ""), header),
         proxy_steps=_steps(asked, "proxy_steps", default.proxy_steps),
         detail_steps=_steps(asked, "detail_steps", default.detail_steps),
+        reads_video=bool(asked.get("reads_video")),
         enlarges=bool(asked.get("enlarges")),
         memory_budget_bytes=int(float(asked.get("memory_budget") or 0) * GIB),
         guide_bytes=dtype.itemsize if dtype else 0,

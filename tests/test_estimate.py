@@ -84,6 +84,13 @@ def test_what_the_workflow_says_changes_what_it_takes():
     assert [s.name for s in estimate(plan, Job(proxy_steps=0), machine).stages][0] == "guide"
     enlarged = estimate(plan, Job(enlarges=True), machine)
     assert enlarged.seconds - found.seconds == pytest.approx(stage(enlarged, "enlarge").seconds)
+    read = estimate(plan, Job(proxy_steps=0, reads_video=True), machine)
+    assert [s.name for s in read.stages] == ["read", "guide", "detail", "decode"]
+    frames = plan.proxy_lat.count / plan.target_lat.count
+    share = stage(read, "read").seconds / stage(enlarged, "enlarge").seconds
+    assert 0.2 * frames < share < 1.1 * frames  # attention of smaller frames costs less
+    assert stage(read, "read").tokens == plan.proxy_tok.count
+    assert 0 == found.disk.read <= read.disk.read <= read.disk.temp
     parked = estimate(plan, Job(guide_on_disk=True), machine)
     guide = stage(found, "guide").host_bytes
     assert parked.disk.guide == guide

@@ -86,6 +86,18 @@ def test_steps_and_files_of_the_workflow_are_in_the_figures(page, change):
     assert change("The guide", store="disk")["job"]["guide_on_disk"] is True
 
 
+def test_a_video_that_becomes_the_proxy_is_a_stage(canvas):
+    show_graph(canvas.page, json.loads((WORKFLOWS / "upscale_to_4k.json").read_text()))
+    canvas.page.evaluate(TO_PLAN)
+    read = canvas.page.locator(".av-panel [data-stage=read]")
+    read.wait_for(state="attached", timeout=60_000)
+    canvas.page.wait_for_function(STILL)
+    stages = canvas.page.locator(".av-panel [data-stage]")
+    names = [stages.nth(n).get_attribute("data-stage") for n in range(stages.count())]
+    assert names == ["read", "guide", "enlarge", "detail", "decode"]
+    assert "Video to proxy" in read.inner_text()
+
+
 @pytest.mark.parametrize("reach", ["faces", "all"])
 def test_the_cube_under_the_pointer_sees_what_the_core_says(page, change, reach):
     change(reach=reach, width=208, height=144, cube_t=2, cube_h=4, cube_w=4)

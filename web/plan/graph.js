@@ -59,6 +59,7 @@ export function jobOf(plan) {
   const users = targetsOf(plan, 0);
   const one = (type) => users.find((node) => node.type === type);
   const proxy = one("AtlasVidSemanticProxyGenerator");
+  const video = one("AtlasVidVideoToProxy");
   const guide = one("AtlasVidScaledRoPEAligner");
   const patch = one("AtlasVidLocalityPreservingPatch");
   const sampler = one("AtlasVidDetailJointSampler");
@@ -66,6 +67,7 @@ export function jobOf(plan) {
   const toFile = decode?.type === "AtlasVidTiledVAEDecodeToVideo";
   const job = {
     proxy_steps: proxy ? value(proxy, "steps") : users.length ? 0 : undefined,
+    reads_video: !!video,
     guide_dtype: value(guide, "dtype"),
     guide_store: value(guide, "store"),
     memory_budget: value(patch, "memory_budget"),
@@ -76,7 +78,7 @@ export function jobOf(plan) {
     codec: toFile ? value(decode, "codec") : undefined,
     bits: toFile ? value(decode, "bits") : undefined,
     model_file: fileOf(users, "MODEL", MODEL_FILES),
-    vae_file: fileOf([sampler, decode], "VAE", ["vae_name"]),
+    vae_file: fileOf([sampler, decode, video], "VAE", ["vae_name"]),
   };
   return Object.fromEntries(Object.entries(job).filter(([, v]) => v !== undefined && v !== null));
 }

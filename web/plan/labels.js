@@ -3,8 +3,8 @@
 
 const EN = {
   stages: {
-    proxy: "Stage 1, proxy", guide: "Guide", enlarge: "Proxy enlarged", detail: "Stage 2, detail",
-    decode: "Decode",
+    read: "Video to proxy", proxy: "Stage 1, proxy", guide: "Guide", enlarge: "Proxy enlarged",
+    detail: "Stage 2, detail", decode: "Decode",
   },
   bars: { device: "VRAM", host: "RAM", output: "Disk, output", temp: "Disk, temp" },
   facts: { video: "Video", proxy: "Proxy", cubes: "Cubes", ratio: "Attention" },
@@ -71,7 +71,10 @@ const ZH_TOLD = {
 };
 
 const ZH = {
-  stages: { proxy: "阶段一，代理", guide: "引导", enlarge: "放大代理", detail: "阶段二，细节", decode: "解码" },
+  stages: {
+    read: "视频转代理", proxy: "阶段一，代理", guide: "引导", enlarge: "放大代理", detail: "阶段二，细节",
+    decode: "解码",
+  },
   bars: { device: "显存", host: "内存", output: "磁盘，输出", temp: "磁盘，临时" },
   facts: { video: "视频", proxy: "代理", cubes: "立方块", ratio: "注意力" },
   hints: {
