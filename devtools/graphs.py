@@ -90,9 +90,10 @@ def tiny_demo() -> Graph:
         "or *night* sky. Another *seed* of stage 1 is another take.\n\nStage 1 makes the whole "
         "clip small and at a quarter of the frame rate; stage 2 makes it full size, each cube "
         "seeing its neighbours and its own part of the proxy. Its words are those of a closeup, "
-        "since a cube is a part of a larger picture. At the far right both videos are compared.",
+        "since a cube is a part of a larger picture. At the far right both videos are compared."
+        "\n\nPreviews, where they are on, show its latents in Wan2.1's colours, not its own.",
         (PLAN, 930),
-        (440, 250),
+        (440, 280),
     )
     return Graph("tiny_demo", nodes, (note,), (*_groups(), LORAS))
 
