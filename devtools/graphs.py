@@ -45,9 +45,9 @@ class Job:
 
 
 PLAN, STAGE_1, STAGE_2, FRAMES, LAST = 400, 910, 1310, 1710, 2110  # where columns begin
-# Below each of our nodes there is room for a line of progress, its footer and the next title.
+# Below each of our nodes there is room for a line of progress, its footer and the next title; below
+# the samplers for a preview, too, where those are on.
 SAVED_PX = 440  # of SaveVideo, with the picture that it shows
-STAGE_1_PX, STAGE_2_PX = 560, 690  # of the samplers, with their previews
 GREEN, OCHRE, PURPLE, BLUE, VIOLET = "#8a5", "#b58b2a", "#a1309b", "#37a", "#66519c"
 
 JOBS = (
@@ -194,7 +194,7 @@ def _stage_1(model: str, positive: str, negative: str, *, steps, cfg, shift) -> 
     }  # fmt: skip
     return (
         Node("proxy", "AtlasVidSemanticProxyGenerator", "Stage 1: the proxy", (STAGE_1, 60),
-             inputs, height_px=STAGE_1_PX),
+             inputs),
     )  # fmt: skip
 
 
@@ -210,8 +210,7 @@ def _stage_2(
         Node("detail", "AtlasVidDetailJointSampler", "Stage 2: the detail", (STAGE_2, 610),
              {"model": Link("patch"), "plan": Link("plan"), "positive": words,
               "proxy": Link("proxy"), "vae": Link("vae"), "seed": 1, "steps": steps, "cfg": 1.0,
-              "shift": shift, "start": "proxy", "denoise": denoise},
-             height_px=STAGE_2_PX),
+              "shift": shift, "start": "proxy", "denoise": denoise}),
     )  # fmt: skip
 
 
