@@ -16,8 +16,8 @@ HEAP_BYTES = 2**28  # tensors of more than that are mostly blocks that glibc map
 
 
 def held_bytes(tensor_bytes: int, order: str) -> int:
-    """What a process holds on a CPU where tensors take so much: an estimate. From run to run the
-    same work differs by a quarter."""
+    """What a process holds on a CPU where tensors take so much: an estimate, measured with glibc.
+    From run to run the same work differs by a quarter."""
     return tensor_bytes + int(HOLES[order] * min(tensor_bytes, HEAP_BYTES))
 
 

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from .sound import LAYOUTS, Sound
 
+THREADS = 4  # of a decoder: each holds a frame of its own
 EARLY_S = 10  # some containers (MPEG-TS) go to a key frame after the place that is asked for
 OnFrame = Callable[[], None]  # once a frame, or a piece of the file; may raise to cancel
 
@@ -98,7 +99,7 @@ class FileSource:
 
     def frames(self, on_frame: OnFrame) -> Iterator[Frame]:
         with self._opened() as (file, stream):
-            stream.thread_type = "AUTO"
+            stream.thread_type, stream.codec_context.thread_count = "AUTO", THREADS
             begin = self._seek(file, stream)
             for frame in file.decode(stream):
                 on_frame()
