@@ -17,6 +17,7 @@ from torch import Tensor
 from .framing import framed
 from .plan import VideoPlan
 from .units import VAE_STRIDE
+from .video_file import MOST_FPS
 from .video_source import Frame, OnFrame, Source
 
 RATES = ("video", "plan")
@@ -43,11 +44,16 @@ class Taken:
 
 
 def taken(plan: VideoPlan, source: Source, rate: str) -> Taken:
-    """ValueError for a rate that is not known."""
+    """ValueError for a rate that is not known, or that no file of the large video can have."""
     if rate not in RATES:
         raise ValueError(f"rate {rate!r} is unknown: choose one of {', '.join(RATES)}.")
     counted = rate == "video"
     fps = float(source.fps) if counted else plan.fps
+    if counted and not 1 <= fps <= MOST_FPS:
+        raise ValueError(
+            f"{source.name} says that it has {fps:g} frames a second; a file of the large video "
+            f'takes 1 to {MOST_FPS}. Set rate to "plan": frames are then taken by their times.'
+        )
     last = plan.frames_px - 1
     numbers = [min(int(j * plan.r_t + 0.5), last) for j in range(plan.proxy_frames_px)]
     hold = 0.5 / fps if counted else 1 / float(source.fps) + ROUNDING_S
