@@ -73,6 +73,7 @@ def test_every_figure_is_the_cores(page, change):
         for stage in core["stages"]:
             shown = raw(page, f"[data-stage={stage['name']}] .av-time-of")
             assert shown == ("null" if stage["seconds"] is None else repr(stage["seconds"]))
+        assert page.locator(".av-total").inner_text().endswith(" on the CPU")
         state = page.locator(".av-panel").get_attribute("data-state")
         assert state == ("fits" if core["fits"] else "bad")
 

@@ -94,9 +94,10 @@ export class View {
     this.root.dataset.state = answer.fits && !refused ? "fits" : "bad";
     show(this.state, !answer.fits ? say.tooMuch : refused ? say.refused : say.fits);
     const unknown = answer.measuring ? say.measuring : "";
-    const total = answer.seconds === null ? unknown : say.atLeast(duration(answer.seconds));
+    const { shared, device } = answer.machine;
+    const total = answer.seconds === null ? unknown : say.atLeast(duration(answer.seconds), shared);
     show(this.total, total, answer.seconds);
-    this.total.title = say.bound;
+    this.total.title = say.bound(device);
     this.model.value = model;
     this.model.options[0].textContent = model === "auto" ? `auto: ${answer.model.label}` : MODELS.auto;
     this.model.title = say.model(answer.model.label, say.sources[answer.model.source]);
