@@ -8,6 +8,7 @@ Shapes: B clips, L text tokens, C channels of the text.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import defaultdict
 from dataclasses import dataclass
@@ -78,6 +79,12 @@ class Clips:
         sigma_B = torch.rand(len(clips), generator=generator)
         share = self.config.train.empty_prompt_share
         return self._load(clips, generator, sigma_B, share)
+
+    @property
+    def held_out_identity(self) -> str:
+        """Changes with what a held-out loss is the loss of."""
+        told = [clip.number for clip in self.held_out], self.config.train.batch
+        return hashlib.sha256(f"{fingerprint(self.config)} {told}".encode()).hexdigest()[:16]
 
     def held_out_batches(self) -> list[Batch]:
         """The held-out clips at noise levels that are the same in every run."""

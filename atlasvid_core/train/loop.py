@@ -51,6 +51,22 @@ class Run:
             plain = self.optimiser.optimizer
             self.position = load_state(self.state_file, plain, self.ema)
         self.reporter = Reporter(config, self.position.step, self.accelerator.is_main_process)
+        self.compare_with_own_clips()
+
+    def compare_with_own_clips(self) -> None:
+        """Where the held-out clips are others than before, the best starts anew beside the old."""
+        position, now = self.position, self.clips.held_out_identity
+        before, position.held_out = position.held_out or now, now
+        if before == now:
+            return
+        position.best, best = float("inf"), self.out / "best"
+        kept = self.out / f"best-{before}"
+        if best.exists() and not kept.exists() and self.accelerator.is_main_process:
+            best.rename(kept)
+        self.reporter.say(
+            f"other clips are held out than before: the best so far is kept in {kept}, and what "
+            "follows is compared with itself alone"
+        )
 
     @property
     def state_file(self) -> Path:

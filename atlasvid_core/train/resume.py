@@ -22,10 +22,11 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 @dataclass
 class Position:
-    """How far a run is: steps done, the best held-out loss, and what it was told."""
+    """How far a run is: steps done, the best held-out loss and of which clips, steps left out."""
 
     step: int = 0
     best: float = float("inf")
+    held_out: str = ""  # `Clips.held_out_identity`: losses of other clips say nothing of these
     bad: int = 0  # steps in a row without finite gradients
     skipped: int = 0  # of all such steps
 
