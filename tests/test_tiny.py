@@ -5,6 +5,7 @@ from functools import cache
 import pytest
 import torch
 
+from atlasvid_core.metrics.detail import fine_energy, structure_error
 from atlasvid_core.metrics.hero import judge
 from atlasvid_core.metrics.pixels import psnr_to_proxy_db
 from atlasvid_core.tiny import words, world
@@ -114,6 +115,21 @@ def test_a_picture_that_stands_still_keeps_its_colours_when_it_is_long():
     still = world.render(one, world.whole_picture(1), 1, 96, 96).expand(-1, -1, 33, -1, -1)
     error = (vae().decode(vae().encode(still)) - still).square().mean((0, 1, 3, 4))
     assert error[-8:].mean() <= 1.6 * error[4:9].mean()
+
+
+@torch.no_grad()
+def test_edges_are_still_sharp_late_in_a_long_video():
+    """Half of a picture of 384 px: what a proxy of 96 px can't show is there, and in its place."""
+    errors, energies = [], []
+    for seed in (0, 1, 2):
+        one = world.random_scenes(1, torch.Generator().manual_seed(123_456 + seed))
+        half = world.Window(*(torch.tensor([x]) for x in (0.25, 0.45, 0.5, 0.0, 1.0)))
+        truth = world.render(one, half, 29, 192, 192)
+        late, right = (x[:, :, 13:] for x in (vae().decode(vae().encode(truth)), truth))
+        errors.append(float(structure_error(late, right, 4)))
+        energies.append(float(fine_energy(late, 4) / fine_energy(right, 4)))
+    assert sum(errors) / 3 <= 0.75, errors
+    assert sum(energies) / 3 >= 0.3, energies
 
 
 def test_unknown_words_are_named_and_the_known_ones_listed():

@@ -21,9 +21,9 @@ from . import make_base, make_decoder, make_loras, make_vae
 from .make_loras import BASE, VAE
 
 PARTS = ("vae", "decoder", "base", "stage1", "guide")
-STEPS = {"vae": 7600, "decoder": 950, "base": 15600, "stage1": 400, "guide": 6200}  # the card's
+STEPS = {"vae": 7600, "decoder": 4600, "base": 15600, "stage1": 1000, "guide": 9200}  # the card's
 CLIPS = 9600  # of the base
-VIDEOS = {"stage1": 768, "guide": 1024}
+VIDEOS = {"stage1": 1344, "guide": 4160}
 
 
 def main(argv: list[str] | None = None) -> int:
