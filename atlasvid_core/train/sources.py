@@ -11,12 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-import cv2
-import numpy as np
 import torch
 from torch import Tensor
 
-from ..framing import framed
 from .views import View
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
@@ -45,6 +42,8 @@ class VideoFile:
 
     @cached_property
     def _facts(self) -> tuple[float, int]:
+        import cv2
+
         video = cv2.VideoCapture(str(self.path))
         own_fps, count = video.get(cv2.CAP_PROP_FPS), int(video.get(cv2.CAP_PROP_FRAME_COUNT))
         video.release()
@@ -58,6 +57,8 @@ class VideoFile:
         return int((count - 1) * self.fps / own_fps + 1e-6) + 1
 
     def read(self, view: View) -> Tensor:
+        import cv2
+
         own_fps = self._facts[0]
         wanted = [
             round((view.start + i * view.stride) * own_fps / self.fps) for i in range(view.frames)
@@ -76,8 +77,12 @@ class VideoFile:
         return torch.stack(frames).permute(3, 0, 1, 2).float() / 127.5 - 1
 
 
-def _scaled(frame, view: View) -> np.ndarray:
+def _scaled(frame, view: View):
     """A frame cut to the view's aspect around its centre, scaled, boxed; uint8 [H, W, 3]."""
+    import numpy as np
+
+    from ..framing import framed
+
     frame = framed(frame, view.aspect, view.whole_px)
     top, left, box_h, box_w = view.box_px
     return np.ascontiguousarray(frame[top : top + box_h, left : left + box_w])
