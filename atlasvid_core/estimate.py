@@ -7,7 +7,7 @@ bounds as a rule (see `Cost.seconds`); the video's size on disk is a rule of thu
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from .attention.mask import align, steps_of
 from .budget import CHUNKS_TOK, Activations, ChunkPlan, resolve
@@ -15,7 +15,7 @@ from .calibration import Calibration
 from .cost import FULL, Cost, detail_cost, guide_cost, parameters, proxy_cost
 from .plan import VideoPlan
 from .tiles import TilePlan
-from .units import LATENT_CHANNELS
+from .units import LATENT_CHANNELS, Grid
 from .vae_cost import (
     VAE_DIM,
     decode_flops,
@@ -210,43 +210,41 @@ def _decode(plan: VideoPlan, job: Job, machine: Machine, latent: int) -> Stage:
     frame = plan.height_px * plan.width_px * 3 * 4
     pixels = plan.frames_px * frame if job.images else 4 * frame
     flops = decode_flops(plan.target_lat, job.vae_dim)
-    held = tiles.held_bytes(machine.shared)
-    return _vae_stage("decode", plan, job, machine, flops, held, latent + pixels)
+    tokens, host_bytes = plan.target_tok.count, latent + pixels
+    return _vae_stage("decode", tokens, job, machine, flops, tiles, host_bytes)
 
 
 def _read(plan: VideoPlan, job: Job, machine: Machine) -> Stage:
     """A video that becomes the proxy, scaled and encoded a few frames at a time."""
-    tiles, lat = _read_plan(plan, job, machine), plan.proxy_lat
-    flops, held = encode_flops(lat, job.vae_dim), tiles.held_bytes(machine.shared)
+    lat, tokens = plan.proxy_lat, plan.proxy_tok.count
+    tiles, flops = _tiles_of(lat, job, machine, encodes=True), encode_flops(lat, job.vae_dim)
     latent = LATENT_CHANNELS * lat.count * LATENT_BYTES
-    stage = _vae_stage("read", plan, job, machine, flops, held, latent)
-    return replace(stage, tokens=plan.proxy_tok.count)
-
-
-def _read_plan(plan: VideoPlan, job: Job, machine: Machine) -> TilePlan:
-    size, budget = (plan.proxy_lat.h, plan.proxy_lat.w), machine.decode_budget_bytes
-    return vae_plan(size, budget, machine.value_bytes, job.vae_dim, True)
+    return _vae_stage("read", tokens, job, machine, flops, tiles, latent)
 
 
 def _enlarge(plan: VideoPlan, job: Job, machine: Machine, latent: int) -> Stage:
     """The proxy, enlarged in pixels a few frames at a time, is encoded."""
     tiles = tile_plan(plan, job, machine, encodes=True)
     flops = encode_flops(plan.target_lat, job.vae_dim)
-    held = tiles.held_bytes(machine.shared)
-    return _vae_stage("enlarge", plan, job, machine, flops, held, latent)
+    tokens = plan.target_tok.count
+    return _vae_stage("enlarge", tokens, job, machine, flops, tiles, latent)
 
 
-def _vae_stage(name, plan, job, machine, flops, peak, host_bytes) -> Stage:
+def _vae_stage(name, tokens, job, machine, flops, tiles: TilePlan, host_bytes) -> Stage:
     weights = vae_parameters(job.vae_dim) * machine.value_bytes
     rate = machine.calibration
     seconds = flops / rate.flops_per_second if rate else None
-    tokens = plan.target_tok.count
-    return Stage(name, 1, tokens, flops, 0, weights, weights + peak, host_bytes, seconds)
+    peak = weights + tiles.held_bytes(machine.shared)
+    return Stage(name, 1, tokens, flops, 0, weights, peak, host_bytes, seconds)
 
 
 def tile_plan(plan: VideoPlan, job: Job, machine: Machine, encodes: bool = False) -> TilePlan:
-    """As the nodes decide it."""
-    budget, lat = machine.decode_budget_bytes, plan.target_lat
+    """Of the large video, as the nodes decide it."""
+    return _tiles_of(plan.target_lat, job, machine, encodes)
+
+
+def _tiles_of(lat: Grid, job: Job, machine: Machine, encodes: bool) -> TilePlan:
+    budget = machine.decode_budget_bytes
     return vae_plan((lat.h, lat.w), budget, machine.value_bytes, job.vae_dim, encodes)
 
 
@@ -258,7 +256,7 @@ def _disk(plan: VideoPlan, job: Job, machine: Machine, latent: int, kept: int) -
     lat, size, dim = plan.target_lat, machine.value_bytes, job.vae_dim
     scratch, enlarge, read = scratch_bytes(tiles, lat, pixel_bytes, size, dim), 0, 0
     if job.reads_video:
-        tiles_read = _read_plan(plan, job, machine)
+        tiles_read = _tiles_of(plan.proxy_lat, job, machine, encodes=True)
         read = encode_scratch_bytes(tiles_read, plan.proxy_lat, size, dim)
     if job.enlarges:
         encoded = tile_plan(plan, job, machine, encodes=True)
