@@ -40,13 +40,13 @@ def rows(quick: bool = False) -> list[dict]:
     out = []
     for forward, lengths in (QUICK_LENGTHS_TOK if quick else LENGTHS_TOK).items():
         for t in lengths:
-            runs = [_in_a_process(forward, t) for _ in range(1 if quick else REPEATS[forward])]
+            runs = [in_a_process(forward, t) for _ in range(1 if quick else REPEATS[forward])]
             middle = sorted(runs, key=lambda run: run["above_bytes"])[len(runs) // 2]
             out.append({**middle, "above_bytes_runs": [run["above_bytes"] for run in runs]})
     return out
 
 
-def _in_a_process(forward: str, t: int) -> dict:
+def in_a_process(forward: str, t: int) -> dict:
     command = [sys.executable, "-m", "bench.memory", forward, str(t)]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     row = json.loads(done.stdout.splitlines()[-1])
