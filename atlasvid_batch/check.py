@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any
 
 from .client import Client
@@ -11,6 +12,7 @@ from .mapping import Target, label
 
 MOST_PROBLEMS = 20
 STRICT = ("AtlasVidPlan",)  # kinds that refuse a whole number between its steps; others don't
+UPLOADS = ("image_upload", "video_upload", "audio_upload", "image_folder")  # choices are files
 
 
 def check_jobs(jobs: Sequence[Job], urls: Sequence[str]) -> list[str] | None:
@@ -42,6 +44,7 @@ def problems(jobs: Sequence[Job], infos: dict[str, dict]) -> list[str]:
                 name = label(first, target)
                 where = "" if name.lower() == column.lower() else f"{name}: "
                 found.append(f"{job.row}, column {column!r}: {where}{error}")
+    found += _cut_off(jobs[0], infos)
     if len(found) > MOST_PROBLEMS:
         found[MOST_PROBLEMS:] = [f"... and {len(found) - MOST_PROBLEMS} more"]
     return found
@@ -49,23 +52,59 @@ def problems(jobs: Sequence[Job], infos: dict[str, dict]) -> list[str]:
 
 def trouble(info: dict, target: Target, value: Any) -> str | None:
     """What is wrong with a value of an input, by the limits and choices that its node declares."""
-    groups = info.get("input", {})
-    spec = next((g[target.input] for g in groups.values() if target.input in g), None)
-    if not isinstance(spec, list) or not spec:
-        return None
-    options = spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
-    choices = spec[0] if isinstance(spec[0], list) else options.get("options")
+    spec, options = _declared(info, target)
+    choices = spec if isinstance(spec, list) else options.get("options")
     if isinstance(choices, list) and all(isinstance(c, str) for c in choices):
-        if value not in choices:
+        upload = any(options.get(name) for name in UPLOADS)
+        if value not in choices and not (upload and _may_be_there(str(value), choices)):
             return f"{value!r} is none of {', '.join(choices[:30]) or 'no choices'}"
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         if value < options.get("min", value):
             return f"{value} is below {options['min']}"
         if value > options.get("max", value):
             return f"{value} is above {options['max']}"
+        if spec == "INT" and _broken(value):
+            return f"{value} is no whole number"
         if info.get("name") in STRICT and isinstance(value, int):
             return _off_step(value, options.get("min", 0), options.get("step") or 1)
     return None
+
+
+def _declared(info: dict, target: Target) -> tuple[Any, dict]:
+    """-> an input's type, or its list of choices, and its options, as /object_info has them."""
+    groups = info.get("input", {})
+    spec = next((g[target.input] for g in groups.values() if target.input in g), None)
+    if not isinstance(spec, list) or not spec:
+        return None, {}
+    return spec[0], spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
+
+
+def _cut_off(job: Job, infos: dict[str, dict]) -> list[str]:
+    """Fractions that no column sets, in inputs that take whole numbers: a server would cut them off
+    in silence.
+    """
+    found = []
+    for key, node in job.workflow.items():
+        for name, value in node["inputs"].items():
+            target, info = Target(key, name), infos.get(node["class_type"], {})
+            whole = _declared(info, target)[0] == "INT" and target not in job.columns
+            if whole and _broken(value):
+                found.append(f"{label(job.workflow, target)}: {value} is no whole number")
+    return found
+
+
+def _broken(value: Any) -> bool:
+    return isinstance(value, float) and not value.is_integer()
+
+
+def _may_be_there(name: str, choices: Sequence[str]) -> bool:
+    """Whether a server may have a file that its list for uploads leaves out: one in a subfolder or
+    another folder (`a.png [output]`), or of a kind of which it lists none.
+    """
+    if "/" in name or "\\" in name or name.endswith("]"):
+        return True
+    name, names = name.lower(), {choice.lower() for choice in choices}  # Windows takes either case
+    return name in names or PurePath(name).suffix not in {PurePath(n).suffix for n in names}
 
 
 def _off_step(value: int, first: int, step: int) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import signal
 import sys
 import time
@@ -84,6 +85,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a code page may lack letters of a job's id
+        sys.stdout.reconfigure(errors="replace")
     args, rest = parser().parse_known_args(argv)
     if rest:
         quotes = 'text with spaces needs "quotes", such as --set "Prompt.text=a red ball". '

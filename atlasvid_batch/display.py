@@ -6,6 +6,7 @@ import os
 import shutil
 import threading
 import time
+import unicodedata
 from collections.abc import Sequence
 from typing import TextIO
 
@@ -15,6 +16,7 @@ from .worker import Worker
 PERIOD_S = 0.5
 BAR = 30
 NEWS = 5  # the last lines that stay in sight
+EMOJI_STYLE = "\ufe0f"  # makes the sign before it as wide as an emoji
 
 
 class Display:
@@ -28,6 +30,7 @@ class Display:
         self._news: list[str] = []
 
     def say(self, line: str) -> None:
+        line = " ".join(line.split())  # a server's words may have several lines
         with self._lock:
             if self._live:
                 self._news = [*self._news, line][-NEWS:]
@@ -42,7 +45,7 @@ class Display:
         with self._lock:
             lines = [*lines, *self._news]
             up = f"\x1b[{self._drawn}A" if self._drawn else ""
-            body = "".join(f"\x1b[2K{line[:width]}\n" for line in lines)
+            body = "".join(f"\x1b[2K{clipped(line, width)}\n" for line in lines)
             self._out.write(f"{up}{body}\x1b[J")
             self._out.flush()
             self._drawn = len(lines)
@@ -78,6 +81,25 @@ def _row(worker: Worker, jobs: Sequence[Standing]) -> tuple[str, str, str]:
         )
         now += f" (+{waiting} queued)" if waiting else ""
     return worker.server.url, f"{done} done", now
+
+
+def clipped(line: str, columns: int) -> str:
+    """As much of a line as a terminal shows in so many columns, without what moves its cursor."""
+    shown, used = [], 0
+    for char in line:
+        char = char if char.isprintable() else " "
+        used += _columns(char)
+        if used > columns:
+            break
+        shown.append(char)
+    return "".join(shown)
+
+
+def _columns(char: str) -> int:
+    """Two for what East Asian scripts and emoji take; none for an accent on the letter before."""
+    if char != EMOJI_STYLE and unicodedata.category(char) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
 def span(seconds: float) -> str:

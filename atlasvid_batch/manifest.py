@@ -5,6 +5,7 @@ next thing is done. Whoever reads them in order knows where a killed run stood.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import time
@@ -15,6 +16,7 @@ from typing import IO, Any
 
 # queueing: the server may have the job; queued: it has; waiting: it has not, any more.
 STATES = ("queueing", "queued", "waiting", "done", "failed")
+TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)  # how systems say that another has a lock
 
 
 class InUse(RuntimeError):
@@ -104,7 +106,12 @@ def _locked(path: Path) -> IO[bytes]:
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
         file.close()
-        raise InUse(f"another run is at work in {path.parent}; wait for it or give --out") from None
+        if error.errno in TAKEN:
+            words = f"another run is at work in {path.parent}; wait for it or give --out"
+            raise InUse(words) from None
+        raise OSError(
+            f"{path.parent} can't be locked ({error.strerror}): give --out a folder on a local disk"
+        ) from error
     return file

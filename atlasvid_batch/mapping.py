@@ -6,8 +6,10 @@ is a node's title, its kind (class_type), its id, or `*` for every node with suc
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ from .table import TableError
 YES, NO = ("true", "yes", "1", "on"), ("false", "no", "0", "off")
 
 
-SAFE = re.compile(r"[\w.*-]+")  # needs no quotes in a shell
+SAFE = re.compile(r"[\w.-]+")  # needs no quotes in a shell
 
 
 @dataclass(frozen=True)
@@ -119,14 +121,18 @@ def with_values(workflow: dict, values: Iterable[tuple[Target, Any]]) -> dict:
 
 
 def converted(value: Any, like: Any) -> Any:
-    """`value` (text, or of JSON) as the type of `like`. Raises ValueError."""
+    """`value` (text, or of JSON) as the type of `like`. Raises ValueError.
+
+    A whole number may be replaced by any: the page writes 6.0 as 6, so that its input may well take
+    fractions. check.trouble refuses those for which it doesn't.
+    """
     if isinstance(like, bool):
         word = str(value).strip().lower()
         if word not in YES + NO:
             raise ValueError(f"{value!r} is neither true nor false")
         return word in YES
     if isinstance(like, int):
-        return _whole(value)
+        return _number(value)
     if isinstance(like, float):
         try:
             return float(value)
@@ -137,21 +143,18 @@ def converted(value: Any, like: Any) -> Any:
     return json.loads(value) if isinstance(value, str) else value
 
 
-def _whole(value: Any) -> int:
+def _number(value: Any) -> int | float:
+    """Whole where it can be: also "24.0", as spreadsheets write it."""
+    if isinstance(value, (str, int)):
+        with contextlib.suppress(ValueError):
+            return int(value)
     try:
-        return int(value) if isinstance(value, (str, int)) else _exact(float(value))
+        number = float(value)
     except (TypeError, ValueError):
-        pass
-    try:  # "24.0", as spreadsheets write it
-        return _exact(float(value))
-    except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"{value!r} is no whole number") from None
-
-
-def _exact(value: float) -> int:
-    if value != int(value):
-        raise ValueError
-    return int(value)
+        raise ValueError(f"{value!r} is no number") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{value!r} is no finite number")
+    return int(number) if number.is_integer() else number
 
 
 def is_link(value: Any) -> bool:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 CELL_PX, CAPTION_PX, GAP_PX = (480, 160), 44, 12
 COLUMNS, ROWS = 4, 10
+MOST_LETTERS = 200  # more never fit into a line of a cell
 VIDEOS = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".gif")
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 PAPER, INK, FAINT, RED = (24, 24, 27), (228, 228, 231), (150, 150, 158), (248, 113, 113)
@@ -82,12 +83,14 @@ def _words(standing: Standing) -> str:
 
 
 def _fit(text: str, draw, font) -> str:
+    """As much of a text as a cell is wide; only its first letters are measured, for speed."""
     text = " ".join(text.split())
-    if draw.textlength(text, font) <= CELL_PX[0] - 4:
+    part = text[:MOST_LETTERS]
+    if part == text and draw.textlength(text, font) <= CELL_PX[0] - 4:
         return text
-    while text and draw.textlength(text + "...", font) > CELL_PX[0] - 4:
-        text = text[:-1]
-    return text + "..."
+    while part and draw.textlength(part + "...", font) > CELL_PX[0] - 4:
+        part = part[:-1]
+    return part + "..."
 
 
 def _shots(standing: Standing, folder: Path) -> list[Image.Image]:
@@ -101,7 +104,7 @@ def _shots(standing: Standing, folder: Path) -> list[Image.Image]:
         if file.suffix.lower() in PICTURES:
             return [_still(file)]
         return list(_frames(file))
-    except (ImportError, OSError, ValueError):  # a file that can't be read leaves its cell empty
+    except Exception:  # whatever a decoder says: a file that can't be shown leaves its cell empty
         return []
 
 

@@ -85,7 +85,7 @@ def _columns(name: str, cells: list[str]) -> list[str]:
 
 def _json_rows(name: str, text: str) -> list[Row]:
     rows: list[Row] = []
-    for line, words in enumerate(text.splitlines(), 1):
+    for line, words in enumerate(text.split("\n"), 1):  # a prompt may hold other line breaks
         if not words.strip():
             continue
         try:

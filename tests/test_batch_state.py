@@ -1,12 +1,15 @@
 """What a batch remembers and shows: manifest, board, whole files, table, contact sheet."""
 
+import errno
 import io
 import json
 import os
+import re
 import socket
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -72,6 +75,18 @@ def test_what_was_written_is_known_again_and_a_torn_line_is_not(tmp_path):
 
 def test_a_folder_belongs_to_one_run(manifest):
     with pytest.raises(InUse, match="another run"), Manifest(manifest.path):
+        pass
+
+
+def test_a_disk_without_locks_is_not_called_a_second_run(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    words = r"out can't be locked \(No locks available\): give --out"
+    with pytest.raises(OSError, match=words), Manifest(tmp_path / "out" / "manifest.jsonl"):
         pass
 
 
@@ -192,6 +207,36 @@ def test_rows_are_held_against_the_nodes_limits():
     ]
 
 
+def test_a_fraction_goes_where_the_node_takes_one():
+    """The page writes 6.0 as 6; a server would cut a fraction of an INT off in silence."""
+    infos = {
+        "Plan": {"input": {"required": {"width": ["INT", {}]}}},
+        "Sampler": {"input": {"required": {"cfg": ["FLOAT", {"min": 0.0, "max": 10.0}]}}},
+    }
+    workflow = {
+        "1": {"class_type": "Plan", "inputs": {"width": 64}},
+        "2": {"class_type": "Sampler", "inputs": {"cfg": 6}},
+    }
+    rows = [Row(1, 2, {"cfg": "7.5"}), Row(2, 3, {"cfg": 7.5, "width": "64.5"})]
+    jobs = make_jobs(rows, workflow)
+    assert [job.workflow["2"]["inputs"]["cfg"] for job in jobs] == [7.5, 7.5]
+    words = "64.5 is no whole number"
+    assert problems(jobs, infos) == [f"row 2 (line 3), column 'width': Plan.width: {words}"]
+    jobs = make_jobs(rows[:1], workflow, settings={"width": "64.5"})
+    assert problems(jobs, infos) == [f"Plan.width: {words}"]
+
+
+@pytest.mark.parametrize("upload", ["image_upload", "video_upload", "audio_upload", "image_folder"])
+def test_files_that_a_server_takes_but_does_not_list(upload):
+    info = {"input": {"required": {"image": [["a.png", "b.jpg"], {upload: True}]}}}
+    target = Target("1", "image")
+    for name in ("a.png", "sub/c.png", "c.png [output]", "A.png", "c.tiff"):
+        assert trouble(info, target, name) is None, name
+    assert trouble(info, target, "c.png") == "'c.png' is none of a.png, b.jpg"
+    info["input"]["required"]["image"][1] = {}
+    assert trouble(info, target, "sub/c.png") is not None  # a plain choice
+
+
 def test_a_size_between_the_steps_of_a_plan_is_found_beforehand():
     info = {"input": {"required": {"frames": ["INT", {"min": 1, "max": 4097, "step": 4}]}}}
     for kind, error in (
@@ -275,6 +320,33 @@ def test_without_a_terminal_lines_are_plain(manifest):
     assert "[1/1] row 1: done on http://a\n" in out.getvalue() and "\x1b" not in out.getvalue()
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_no_line_of_the_table_takes_two_of_the_screen(manifest, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("TERM", "xterm")
+    rows = [Row(1, 2, {"id": "a\nb\u2028c", "width": "16"}), Row(2, 3, {"width": "32"})]
+    out = Terminal()
+    display = Display(out)
+    board = Board(make_jobs(rows, WORKFLOW), manifest, 1, display.say)
+    board.running(board.claim(A).key)
+    display.say("server A: out of memory\n\n  in line 3\r\n\x1b[2J")
+    display.say("湖上黎明" * 20)
+    display.say("e\u0301" * 60)
+    for _ in range(2):
+        out.truncate(out.seek(0))
+        display.draw(board, [worker(A)])
+    up, *lines, end = re.split(r"\x1b\[2K|\n\x1b\[2K|\n(?=\x1b\[J)", out.getvalue())
+    assert up == "\x1b[5A" and len(lines) == 5 and end == "\x1b[J"  # two of the table, three news
+    assert "a b c: running" in lines[1]
+    assert lines[2].startswith("server A: out of memory in line 3")
+    assert lines[3] == ("湖上黎明" * 20)[:19] and lines[4] == "e\u0301" * 39
+    assert all(line.isprintable() for line in lines)
+
+
 def test_the_sheet_shows_every_job_and_what_failed(manifest, tmp_path):
     board, _ = board_of(manifest, 16, 32, 48)
     keys = [board.claim(A).key for _ in range(3)]
@@ -292,6 +364,30 @@ def test_the_sheet_shows_every_job_and_what_failed(manifest, tmp_path):
     assert pixels[12 + 80, 12 + 492 + 240][2] > 200
 
 
+def test_a_long_prompt_costs_the_sheet_no_time(manifest, tmp_path):
+    """Measured letter by letter from its end, this one took a minute."""
+    board, _ = board_of(manifest, 16)
+    board.missed(board.claim(A).key, "ValueError", "no such size, " * 300)
+    began = time.monotonic()
+    (sheet,) = write_sheets(board.snapshot(), tmp_path, print)
+    assert time.monotonic() - began < 5
+    words = np.asarray(Image.open(sheet))[12 + 160 + 23 : 12 + 160 + 42, 12 : 12 + 480]
+    assert (words.max(2) > 90).any(0).nonzero()[0].max() > 440  # the line is full
+
+
+def test_sound_alone_leaves_its_cell_empty(manifest, tmp_path):
+    board, _ = board_of(manifest, 16)
+    (tmp_path / "files").mkdir()
+    with av.open(str(tmp_path / "files" / "a.mp4"), "w") as file:
+        stream = file.add_stream("aac", rate=8000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        frame.sample_rate = 8000
+        file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    board.done(board.claim(A).key, ["files/a.mp4"])
+    assert len(write_sheets(board.snapshot(), tmp_path, print)) == 1
+
+
 # The command
 
 
@@ -300,7 +396,7 @@ def test_mistakes_have_status_two_and_no_server_is_asked(tmp_path, capsys):
     (tmp_path / "t.csv").write_text("width\n64\nwide\n")
     command = [str(tmp_path / "t.csv"), "--workflow", str(tmp_path / "w.json")]
     assert main([*command, "--out", str(tmp_path / "out")]) == 2
-    assert "row 2 (line 3): Plan.width: 'wide' is no whole number" in capsys.readouterr().err
+    assert "row 2 (line 3): Plan.width: 'wide' is no number" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -325,6 +421,19 @@ def test_a_setting_without_quotes_is_told_to_take_some(tmp_path, capsys):
     assert 'unrecognised: seen close.text=x. text with spaces needs "quotes"' in (
         capsys.readouterr().err
     )
+
+
+def test_a_terminal_that_lacks_letters_stops_no_batch(tmp_path):
+    (tmp_path / "a.csv").write_text("width\n64\n")
+    (tmp_path / "flow.json").write_text(json.dumps(WORKFLOW))
+    with Manifest(tmp_path / "湖" / "manifest.jsonl") as manifest:
+        (job,) = make_jobs([Row(1, 2, {"width": "64"})], WORKFLOW, batch=manifest.batch)
+        manifest.add(job.key, "done", files=[])
+    command = [sys.executable, "-m", "atlasvid_batch", "a.csv", "--workflow", "flow.json"]
+    command += ["--out", "湖", "--no-sheet", "--server", "127.0.0.1:9"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "cp1252"}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=env)
+    assert done.returncode == 0 and "1 job into ?, 1 done before" in done.stdout, done.stderr
 
 
 def test_the_command_needs_nothing_but_python(tmp_path):

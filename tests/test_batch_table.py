@@ -1,14 +1,21 @@
 """Tables, addresses and jobs of a batch: what goes where, and what a mistake is called."""
 
 import json
+import re
+import shlex
+import shutil
+from pathlib import Path
 
 import pytest
 
+from atlasvid_batch.cli import parser, wanted_jobs
 from atlasvid_batch.jobs import make_jobs, saving_nodes
 from atlasvid_batch.mapping import Target, converted, read_workflow, resolve
 from atlasvid_batch.table import TableError, read_table
 from atlasvid_core.tiny.make_prompts import prompts
 from atlasvid_core.tiny.words import encode_prompt
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
@@ -57,6 +64,12 @@ def test_json_lines_keep_types(table):
     assert rows[1].line == 3
 
 
+def test_json_lines_may_hold_line_breaks_of_other_kinds(table):
+    text = "a lake,\u2028at dawn\u0085"
+    rows = table(f'{{"text": "{text}"}}\r\n{{"text": "b"}}\r\n', "jobs.jsonl")
+    assert [(r.line, r.values["text"]) for r in rows] == [(1, text), (2, "b")]
+
+
 @pytest.mark.parametrize(("text", "name", "words"), [
     ("id,text\na,b,c\n", "j.csv", "line 2: 3 cells under 2 columns"),
     ("id,id\na,b\n", "j.csv", "'id' is there twice"),
@@ -100,6 +113,7 @@ def test_an_address_that_does_not_fit_says_what_there_is(workflow, address, word
 
 @pytest.mark.parametrize(("value", "like", "result"), [
     ("24", 1, 24), ("24.0", 1, 24), (24.0, 1, 24), ("18446744073709551615", 1, 2**64 - 1),
+    ("7.5", 6, 7.5), (7.5, 6, 7.5), ("7.0", 6, 7),
     ("0.5", 1.0, 0.5), (2, 1.0, 2.0), ("Yes", False, True), ("0", True, False), (True, False, True),
     (7, "a", "7"), ("7", "a", "7"), ('{"a": 1}', {"a": 0}, {"a": 1}),
 ])  # fmt: skip
@@ -109,7 +123,7 @@ def test_values_take_the_type_that_they_replace(value, like, result):
 
 
 @pytest.mark.parametrize(("value", "like"), [
-    ("a", 1), ("2.5", 1), ("nan", 1), ("inf", 1), ("", 1), ("x", 1.0), ("maybe", True), ([], 1),
+    ("a", 1), ("nan", 1), ("inf", 1), ("", 1), ("x", 1.0), ("maybe", True), ([], 1),
 ])  # fmt: skip
 def test_values_that_can_not(value, like):
     with pytest.raises(ValueError, match="is n"):
@@ -151,9 +165,10 @@ def test_a_key_follows_the_work_not_the_row_or_the_title(table, workflow):
 
 
 @pytest.mark.parametrize(("text", "more", "words"), [
-    ("Plan.width\n64\n6x\n", {}, r"row 2 \(line 3\): Plan.width: '6x' is no whole number"),
+    ("Plan.width\n64\n6x\n", {}, r"row 2 \(line 3\): Plan.width: '6x' is no number"),
     ("wdth\n1\n", {}, r"column 'wdth': no input is called 'wdth'.*--map wdth=ADDRESS"),
     ("the width\n1\n", {}, r"""--map "the width"=ADDRESS, or --ignore "the width\""""),
+    ("*.sed\n1\n", {}, r"""--map "\*.sed"=ADDRESS, or --ignore "\*.sed\""""),
     ("width,Plan.width\n1,2\n", {}, "columns 'width' and 'Plan.width' both set Plan.width"),
     ("width,priority\n1,high\n", {}, r"row 1 \(line 2\): column 'priority': 'high'"),
     ("width\n1\n", {"mapped": {"prompt": ["1.text"]}}, "no column 'prompt'; it has width"),
@@ -162,6 +177,28 @@ def test_a_key_follows_the_work_not_the_row_or_the_title(table, workflow):
 def test_mistakes_name_row_and_column(table, workflow, text, more, words):
     with pytest.raises(TableError, match=words):
         make_jobs(table(text), workflow, **more)
+
+
+def test_a_table_of_the_readme_is_queued_twice_as_the_docs_say(tmp_path, monkeypatch):
+    """First with a workflow that only encodes, then with the one that makes videos."""
+    (table,) = re.findall(r"(?s)```\n(id,.+?)```", (ROOT / "README.md").read_text("utf-8"))
+    (tmp_path / "prompts.csv").write_text(table, encoding="utf-8")
+    (tmp_path / "encode.json").write_text(json.dumps({
+        "1": {"class_type": "CLIPLoader", "inputs": {"clip_name": "a", "type": "wan"}},
+        "2": {"class_type": "AtlasVidCachedTextEncode", "inputs": {"clip": ["1", 0], "text": ""},
+              "_meta": {"title": "Prompt"}},
+        "3": {"class_type": "PreviewAny", "inputs": {"source": ["2", 1]}},
+    }))  # fmt: skip
+    shutil.copytree(ROOT / "workflows", tmp_path / "workflows")
+    docs = (ROOT / "docs" / "batch.md").read_text(encoding="utf-8").split("\n## ")
+    (section,) = [s for s in docs if s.startswith("One text encoder")]
+    commands = re.findall(r"(?m)^python -m atlasvid_batch (.+)$", section)
+    monkeypatch.chdir(tmp_path)
+    encode, film = (wanted_jobs(parser().parse_args(shlex.split(c))) for c in commands)
+    assert [j.workflow["2"]["inputs"]["text"] for j in encode] == [
+        j.workflow["4"]["inputs"]["text"] for j in film
+    ]
+    assert len(encode) == 2 and {j.workflow["13"]["inputs"]["seed"] for j in film} == {1, 2}
 
 
 def test_a_servers_refusal_names_the_column(table, workflow):
