@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .sound import LAYOUTS, Sound
+from .sound import LAYOUTS, PACKED, Sound, unpacked
 
 THREADS = 4  # of a decoder: each holds a frame of its own
 EARLY_S = 10  # some containers (MPEG-TS) go to a key frame after the place that is asked for
@@ -213,8 +213,7 @@ def _bytes(image_HWC: Tensor) -> np.ndarray:
 
 
 def _resampled(frames: Iterator[av.AudioFrame], layout: str) -> Iterator[av.AudioFrame]:
-    """As floats, a row a channel."""
-    resampler = av.AudioResampler("fltp", layout)
+    resampler = av.AudioResampler(PACKED, layout)
     for frame in frames:
         yield from resampler.resample(frame)
 
@@ -226,7 +225,7 @@ def _joined(
     found: Tensor | None = None
     at = rate = 0
     for part in parts:
-        given = torch.from_numpy(part.to_ndarray())
+        given = unpacked(part)
         if found is None:
             rate = part.sample_rate
             found = torch.zeros(len(given), round(seconds * rate))

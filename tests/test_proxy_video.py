@@ -141,6 +141,10 @@ def test_its_sound_goes_with_the_part_that_is_shown(tmp_path):
     assert samples.shape == (8000,) and not samples[:4001].any() and samples[4001:].all()
     four = write_shades(tmp_path / "c.mkv", range(4), tone=0.1, layout="quad")
     assert FileSource(str(four)).sound(0.1).layout == "stereo"
+    eight = write_shades(tmp_path / "e.mkv", range(4), tone=0.1, layout="7.1")
+    sound = FileSource(str(eight)).sound(0.1)  # read row by row it ended the process
+    assert sound.layout == "7.1" and sound.samples_CS.shape == (8, 800)
+    assert torch.equal((sound.samples_CS * 2**15).round(), torch.arange(800.0).expand(8, -1))
     assert FileSource(str(write_shades(tmp_path / "d.mkv", range(4)))).sound(1.0) is None
     track = Sound(torch.arange(16000.0)[None] / 16000, 8000)
     images = ImageSource(torch.zeros(48, 8, 8, 3), Fraction(24), track, start_s=0.5)
