@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +28,28 @@ def encoder_settings() -> list[str]:
     return [str(management.text_encoder_dtype()), management.text_encoder_device().type]
 
 
-def model_file(name: str) -> Path | None:
-    """The file that a loader's widget names, of whatever kind of model; None: it names none."""
+def model_files(name: str) -> dict[str, list[Path]]:
+    """The files that a loader's widget may name: kind of model -> those of this name, in the order
+    in which a loader of that kind looks for them. Which kind a loader loads it doesn't tell.
+    """
     if not Path(name).suffix:
-        return None
-    for kind in folder_paths.folder_names_and_paths:
-        if kind not in ("custom_nodes", "configs"):
-            path = folder_paths.get_full_path(kind, name)
-            if path is not None:
-                return Path(path)
-    return None
+        return {}
+    if os.path.isabs(name):
+        return {"": [Path(name)]} if os.path.isfile(name) else {}
+    inside = os.path.relpath(os.path.join("/", name), "/")
+    found: dict[str, list[Path]] = {}
+    for kind, (folders, _) in folder_paths.folder_names_and_paths.items():
+        paths = [os.path.join(folder, inside) for folder in folders if kind != "custom_nodes"]
+        if any(map(os.path.isfile, paths)):
+            found[kind] = [Path(path) for path in paths if os.path.isfile(path)]
+    return found
+
+
+def reads_embedding(text: str) -> bool:
+    """Whether the host's tokenizers may read a textual inversion's file for a prompt. Which, they
+    don't tell: with two of one name in different subfolders it is another in each process.
+    """
+    return "embedding:" in text
 
 
 def changes_by_itself(kind: str) -> bool:

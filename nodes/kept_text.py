@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
+import os
+import unicodedata
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from ..atlasvid_core.conditioning_file import (
 )
 from .fingerprint import fingerprint
 
+NAME_LETTERS, NAME_BYTES = 40, 96
 KEEP_BYTES = 20 * 2**30
 HEAD_BYTES, SAMPLE_BYTES, SAMPLES = 2**20, 4096, 256
 
@@ -34,12 +37,13 @@ def encoder_of(
     prompt: Mapping[str, Any],
     node: str,
     source: str,
-    file_of: Callable[[str], Path | None],
+    files_of: Callable[[str], Mapping[str, list[Path]]],
     changes: Callable[[str], bool],
 ) -> list:
     """What feeds the input `source` of a node: kinds, settings, and the content of files.
 
-    prompt: the workflow in API format. file_of: a setting -> the model file that it names.
+    prompt: the workflow in API format. files_of: a setting -> the model files that it may
+    name, by kind and in the order in which they are looked for.
     changes: whether a kind of node gives another result each time. Raises Unnamed.
     """
     link = prompt.get(node, {}).get("inputs", {}).get(source)
@@ -58,8 +62,13 @@ def encoder_of(
         return [above["class_type"], link[1], inputs]
 
     def setting(value: Any) -> Any:
-        file = file_of(value) if isinstance(value, str) else None
-        return value if file is None else [file.name, content_of(file)]
+        files = files_of(value) if isinstance(value, str) else {}
+        if not files:
+            return value
+        contents = {kind: [content_of(f) for f in found] for kind, found in files.items()}
+        different = {content for found in contents.values() for content in found}
+        # All alike, it is all one which is loaded, and whether another pack lists its folder, too.
+        return [Path(value).name, different.pop() if len(different) == 1 else contents]
 
     return told(link)
 
@@ -81,6 +90,19 @@ def _content_of(file: Path, size: int, changed_ns: int) -> str:
     return digest.hexdigest()[:32]
 
 
+def first_words(text: str) -> str:
+    """Letters and digits of any script, with the marks on them, as a name that every file system
+    takes: composed (NFC), and with the key and the suffix below 143 bytes.
+    """
+    words = ""
+    for char in unicodedata.normalize("NFC", text):
+        kind = unicodedata.category(char)[0]
+        marks = kind == "M" and words[-1:] not in ("", " ")
+        words += char if marks or kind in "LN" else " "
+    name = "-".join(words.split())[:NAME_LETTERS]
+    return name.encode()[:NAME_BYTES].decode(errors="ignore").strip("-") or "prompt"
+
+
 class KeptTexts:
     """Conditioning in `folder`, each file named by the prompt's first words and a key."""
 
@@ -88,20 +110,22 @@ class KeptTexts:
         self.folder = folder
 
     def path(self, text: str, *encoder: Any) -> Path:
-        words = "-".join(re.findall(r"[A-Za-z0-9]+", text))[:40].strip("-") or "prompt"
-        return self.folder / f"{words}-{fingerprint(text, *encoder)}.safetensors"
+        return self.folder / f"{first_words(text)}-{fingerprint(text, *encoder)}.safetensors"
 
     def has(self, path: Path) -> bool:
         """Whether a prompt is kept; a damaged file is deleted, so that it is encoded anew."""
-        if path.is_file() and not is_conditioning(path):
-            logging.warning("AtlasVid: %s is damaged: its prompt is encoded anew", path)
-            path.unlink(missing_ok=True)
-        return path.is_file()
+        if not path.is_file() or is_conditioning(path):
+            return path.is_file()
+        logging.warning("AtlasVid: %s is damaged: its prompt is encoded anew", path)
+        with suppress(OSError):  # another's file in another's folder
+            path.unlink()
+        return False
 
     def get(self, path: Path, device: Any) -> Any:
         """The conditioning of a file. Raises ValueError where it can't be read."""
         conditioning, _ = load_conditioning(path, device)
-        path.touch()  # the least used go first
+        with suppress(OSError):  # another's file: it may go before its time, no more
+            os.utime(path)  # the least used go first
         return conditioning
 
     def put(self, path: Path, conditioning: Any, text: str) -> bool:

@@ -74,9 +74,11 @@ class CachedTextEncode(io.ComfyNode):
         """-> what is kept; where this prompt lies or will lie there, or None and why it can't."""
         kept = KeptTexts(host_text.conditioning_folder())
         try:
+            if host_text.reads_embedding(text):
+                raise Unnamed("the prompt reads a file by embedding:, which may change")
             encoder = encoder_of(
                 cls.hidden.prompt or {}, str(cls.hidden.unique_id), "clip",
-                host_text.model_file, host_text.changes_by_itself,
+                host_text.model_files, host_text.changes_by_itself,
             )  # fmt: skip
         except (Unnamed, OSError) as error:
             return kept, None, str(error)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from atlasvid_core.conditioning_file import load_conditioning
 
@@ -68,10 +69,25 @@ def test_a_kept_prompt_loads_no_encoder(ask, server):
     assert torch.equal(again[0][0], first[0][0])
 
 
+def test_a_prompt_with_an_embedding_is_not_kept(ask, server):
+    """Its file may be another the next time."""
+    folder = server.base / "models" / "embeddings"
+    folder.mkdir(parents=True, exist_ok=True)
+    text, found = "a lake, (embedding:atlasvid_test:1.2)", []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        save_file({"emb_params": torch.randn(2, 768)}, folder / "atlasvid_test.safetensors")
+        ran, said = ask(text)
+        found.append("CLIPLoader" in ran and said)
+    words = "encoded, not kept: the prompt reads a file by embedding:, which may change"
+    assert found == [words, words]
+
+
 def test_a_kept_file_serves_without_an_encoder(ask, server):
-    name = ask("two boats")[1].rsplit(" ", 1)[1]
+    name = ask("两条船")[1].rsplit(" ", 1)[1]
+    assert name.startswith("两条船-")
     workflow = {
         "1": {"class_type": "AtlasVidLoadConditioning", "inputs": {"file": name}},
         "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 1]}},
     }
-    assert server.queue(workflow)["outputs"]["2"]["text"] == ["two boats"]
+    assert server.queue(workflow)["outputs"]["2"]["text"] == ["两条船"]

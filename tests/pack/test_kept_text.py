@@ -32,7 +32,9 @@ def file(tmp_path):
 
 def test_a_key_follows_what_the_encoder_is_made_of(kept, file, tmp_path):
     def key(prompt=PROMPT, text="x"):
-        find = {file.name: file}.get
+        def find(name):
+            return {"text_encoders": [file]} if name == file.name else {}
+
         encoder = kept.encoder_of(prompt, "3", "clip", find, lambda kind: False)
         return kept.KeptTexts(tmp_path).path(text, encoder).name
 
@@ -45,7 +47,6 @@ def test_a_key_follows_what_the_encoder_is_made_of(kept, file, tmp_path):
     assert changed("4", seed=2) == first == key()
     others = [changed("1", type="sd3"), changed("2", stop_at_clip_layer=-2), key(text="y")]
     assert len({first, *others}) == 4
-    assert key(text="A red ball, rolling").startswith("A-red-ball-rolling-")
     data = file.read_bytes()
     os.utime(file, (1, 1))
     assert key() == first  # the content counts, not the date
@@ -55,9 +56,80 @@ def test_a_key_follows_what_the_encoder_is_made_of(kept, file, tmp_path):
 
 def test_what_has_no_lasting_name_says_why(kept):
     with pytest.raises(kept.Unnamed, match="CLIPLoader may give something else"):
-        kept.encoder_of(PROMPT, "3", "clip", lambda name: None, lambda kind: kind == "CLIPLoader")
+        kept.encoder_of(PROMPT, "3", "clip", lambda name: {}, lambda kind: kind == "CLIPLoader")
     with pytest.raises(kept.Unnamed, match="does not show"):
-        kept.encoder_of(PROMPT, "9", "clip", lambda name: None, lambda kind: False)
+        kept.encoder_of(PROMPT, "9", "clip", lambda name: {}, lambda kind: False)
+
+
+def test_every_file_that_a_loader_may_mean_counts(pack, kept, tmp_path, monkeypatch):
+    """The host finds a file by name and kind, and only the loader knows of which kind."""
+    import folder_paths
+    from atlasvid_pack.nodes import host_text
+
+    kinds = ("loras", "text_encoders", "text_encoders/more", "elsewhere")
+    folders = {kind: tmp_path / kind for kind in kinds}
+    for folder in folders.values():
+        folder.mkdir()
+        (folder / "a.safetensors").write_bytes(b"old" if folder.name != "elsewhere" else b"other")
+    monkeypatch.setattr(folder_paths, "folder_names_and_paths", {
+        "loras": ([str(folders["loras"])], {".safetensors"}),
+        "text_encoders": (
+            [str(folders["text_encoders"]), str(folders["text_encoders/more"])], {".safetensors"}
+        ),
+    })  # fmt: skip
+
+    def key(name="a.safetensors"):
+        prompt = copy.deepcopy(PROMPT)
+        prompt["1"]["inputs"]["clip_name"] = name
+        find = host_text.model_files
+        return kept.fingerprint(kept.encoder_of(prompt, "3", "clip", find, lambda kind: False))
+
+    seen = [key(), key(str(folders["elsewhere"] / "a.safetensors"))]
+    folder_paths.folder_names_and_paths["same"] = ([str(folders["text_encoders"])], set())
+    assert key() == seen[0]  # a pack that lists the folder again changes nothing
+    for kind in kinds[:3]:
+        (folders[kind] / "a.safetensors").write_bytes(f"new {kind}".encode())
+        seen.append(key())
+    swapped = [folders[kind] / "a.safetensors" for kind in ("loras", "text_encoders")]
+    data = [file.read_bytes() for file in swapped]
+    for file, other in zip(swapped, reversed(data), strict=True):
+        file.write_bytes(other)
+    seen.append(key())
+    (folders["elsewhere"] / "a.safetensors").write_bytes(b"new")
+    seen.append(key(str(folders["elsewhere"] / "a.safetensors")))
+    assert len(set(seen)) == len(seen)
+
+
+@pytest.mark.parametrize(("text", "name"), [
+    ("A red ball, rolling", "A-red-ball-rolling"),
+    ("黎明时分的山间湖泊，薄雾", "黎明时分的山间湖泊-薄雾"),
+    ("Ein Café", "Ein-Caf\u00e9"), ("Ein Cafe\u0301", "Ein-Caf\u00e9"),
+    ("हिन्दी में", "हिन्दी-में"), ("озеро/на:рассвете\\?", "озеро-на-рассвете"),
+    ("湖" * 90, "湖" * 32), ("lake " * 90, "lake-" * 7 + "lake"), ("😀" * 90, "prompt"),
+    ("❤\ufe0f .. \ud800", "prompt"), ("", "prompt"), ("CON", "CON"),
+])  # fmt: skip
+def test_a_kept_prompt_is_named_by_its_words_in_any_script(kept, tmp_path, text, name):
+    path = kept.KeptTexts(tmp_path).path(text, "encoder")
+    assert path.parent == tmp_path and path.name.startswith(f"{name}-")
+    assert len(path.name) - len(name) == 45 and len(path.name.encode()) <= 143
+    if "\ud800" not in text:
+        assert kept.KeptTexts(tmp_path).put(path, [[torch.ones(1, 2, 3), {}]], text)
+        assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_kept_file_of_another_owner_is_read(kept, tmp_path, monkeypatch):
+    store = kept.KeptTexts(tmp_path)
+    path = store.path("a")
+    store.put(path, [[torch.ones(1, 2, 3), {}]], "a")
+
+    def refuse(*_, **__):
+        raise PermissionError("Operation not permitted")
+
+    monkeypatch.setattr(os, "utime", refuse)
+    assert torch.equal(store.get(path, "cpu")[0][0], torch.ones(1, 2, 3))
+    path.write_bytes(path.read_bytes()[:-3])
+    monkeypatch.setattr(os, "unlink", refuse)
+    assert not store.has(path)
 
 
 def test_the_host_tells_which_nodes_change_by_themselves(pack):
