@@ -1,4 +1,4 @@
-"""What a batch remembers and shows: manifest, board, whole files, table, contact sheet."""
+"""What a batch remembers and shows: manifest, board, table."""
 
 import errno
 import io
@@ -6,31 +6,20 @@ import json
 import os
 import re
 import socket
-import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
-import av
-import numpy as np
 import pytest
-import torch
-from PIL import Image
-from safetensors.torch import save_file
 
 from atlasvid_batch.board import MOST_LOSSES, Board
-from atlasvid_batch.check import problems, trouble
 from atlasvid_batch.cli import main, with_scheme
 from atlasvid_batch.display import Display, span, table
 from atlasvid_batch.jobs import make_jobs
 from atlasvid_batch.manifest import InUse, Manifest
-from atlasvid_batch.mapping import Target
 from atlasvid_batch.server import saved_files, standing
-from atlasvid_batch.sheet import write_sheets
 from atlasvid_batch.table import Row
-from atlasvid_batch.whole import is_whole
 from atlasvid_batch.worker import place_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -194,99 +183,9 @@ def test_files_keep_their_folders_and_stay_in_ours():
     assert place("C:/x") == "files/x/a.mp4"
 
 
-def test_rows_are_held_against_the_nodes_limits():
-    infos = {"Plan": {"input": {"required": {
-        "width": ["INT", {"min": 16, "max": 96}], "reach": [["own", "faces"]],
-    }}}}  # fmt: skip
-    rows = [Row(1, 2, {"width": "8", "reach": "far"}), Row(2, 3, {"width": "64", "reach": "own"})]
-    found = problems(make_jobs(rows, WORKFLOW), infos)
-    assert found == [
-        "the server has no node of the kind 'SaveVideo': install its pack",
-        "row 1 (line 2), column 'width': Plan.width: 8 is below 16",
-        "row 1 (line 2), column 'reach': Plan.reach: 'far' is none of own, faces",
-    ]
-
-
-def test_a_fraction_goes_where_the_node_takes_one():
-    """The page writes 6.0 as 6; a server would cut a fraction of an INT off in silence."""
-    infos = {
-        "Plan": {"input": {"required": {"width": ["INT", {}]}}},
-        "Sampler": {"input": {"required": {"cfg": ["FLOAT", {"min": 0.0, "max": 10.0}]}}},
-    }
-    workflow = {
-        "1": {"class_type": "Plan", "inputs": {"width": 64}},
-        "2": {"class_type": "Sampler", "inputs": {"cfg": 6}},
-    }
-    rows = [Row(1, 2, {"cfg": "7.5"}), Row(2, 3, {"cfg": 7.5, "width": "64.5"})]
-    jobs = make_jobs(rows, workflow)
-    assert [job.workflow["2"]["inputs"]["cfg"] for job in jobs] == [7.5, 7.5]
-    words = "64.5 is no whole number"
-    assert problems(jobs, infos) == [f"row 2 (line 3), column 'width': Plan.width: {words}"]
-    jobs = make_jobs(rows[:1], workflow, settings={"width": "64.5"})
-    assert problems(jobs, infos) == [f"Plan.width: {words}"]
-
-
-@pytest.mark.parametrize("upload", ["image_upload", "video_upload", "audio_upload", "image_folder"])
-def test_files_that_a_server_takes_but_does_not_list(upload):
-    info = {"input": {"required": {"image": [["a.png", "b.jpg"], {upload: True}]}}}
-    target = Target("1", "image")
-    for name in ("a.png", "sub/c.png", "c.png [output]", "A.png", "c.tiff"):
-        assert trouble(info, target, name) is None, name
-    assert trouble(info, target, "c.png") == "'c.png' is none of a.png, b.jpg"
-    info["input"]["required"]["image"][1] = {}
-    assert trouble(info, target, "sub/c.png") is not None  # a plain choice
-
-
-def test_a_size_between_the_steps_of_a_plan_is_found_beforehand():
-    info = {"input": {"required": {"frames": ["INT", {"min": 1, "max": 4097, "step": 4}]}}}
-    for kind, error in (
-        ("AtlasVidPlan", "80 is none of its steps: take 77 or 81"),
-        ("Other", None),
-    ):
-        assert trouble({**info, "name": kind}, Target("1", "frames"), 80) == error
-        assert trouble({**info, "name": kind}, Target("1", "frames"), 81) is None
-
-
 def test_a_server_may_be_named_without_its_scheme():
     assert with_scheme("127.0.0.1:8188") == with_scheme("http://127.0.0.1:8188/")
     assert with_scheme("https://far.example/comfy/") == "https://far.example/comfy"
-
-
-# Whole files
-
-
-def write_video(path, frames=20, shade=0):
-    with av.open(str(path), "w") as file:
-        stream = file.add_stream("vp9" if path.suffix == ".webm" else "h264", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for i in range(frames):
-            picture = np.full((48, 64, 3), (shade, 10 * i, 0), np.uint8)
-            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
-        file.mux(stream.encode())
-
-
-@pytest.mark.parametrize(
-    "kind", ["mp4", "mov", "mkv", "webm", "png", "jpg", "gif", "webp", "safetensors"]
-)
-def test_a_file_cut_short_is_told_from_a_whole_one(tmp_path, kind):
-    path = tmp_path / f"a.{kind}"
-    if kind in ("mp4", "mov", "mkv", "webm"):
-        write_video(path)
-    elif kind == "safetensors":
-        save_file({"x": torch.ones(9)}, path)
-    else:
-        Image.new("RGB", (64, 48), (200, 30, 60)).save(path)
-    data = path.read_bytes()
-    assert is_whole(path)
-    for part in (0, 1, 7, 30, len(data) // 2, len(data) - 1):
-        path.write_bytes(data[:part])
-        assert not is_whole(path), part
-
-
-def test_what_a_killed_writer_leaves_is_not_whole(tmp_path):
-    (tmp_path / "a.mp4").write_bytes(struct.pack(">I4s4xI4s", 12, b"ftyp", 0, b"mdat") + b"x" * 99)
-    (tmp_path / "a.xyz").write_bytes(b"whole, but of a kind that can't be told")
-    assert not is_whole(tmp_path / "a.mp4") and not is_whole(tmp_path / "a.xyz")
 
 
 # What is seen
@@ -345,47 +244,6 @@ def test_no_line_of_the_table_takes_two_of_the_screen(manifest, monkeypatch):
     assert lines[2].startswith("server A: out of memory in line 3")
     assert lines[3] == ("湖上黎明" * 20)[:19] and lines[4] == "e\u0301" * 39
     assert all(line.isprintable() for line in lines)
-
-
-def test_the_sheet_shows_every_job_and_what_failed(manifest, tmp_path):
-    board, _ = board_of(manifest, 16, 32, 48)
-    keys = [board.claim(A).key for _ in range(3)]
-    (tmp_path / "files").mkdir()
-    write_video(tmp_path / "files" / "a.mp4", shade=250)
-    Image.new("RGB", (90, 90), (0, 0, 250)).save(tmp_path / "files" / "b.png")
-    board.done(keys[0], ["files/a.mp4"])
-    board.done(keys[1], ["files/b.png"])
-    board.missed(keys[2], "ValueError", "no such size")
-    (sheet,) = write_sheets(board.snapshot(), tmp_path, print)
-    pixels = np.asarray(Image.open(sheet)).astype(int)
-    reds = [pixels[12 + 80, 12 + x] for x in (100, 240, 400)]  # first, middle, last frame
-    assert all(red[0] > 200 for red in reds)
-    assert reds[0][1] < 40 < reds[1][1] < 150 < reds[2][1]
-    assert pixels[12 + 80, 12 + 492 + 240][2] > 200
-
-
-def test_a_long_prompt_costs_the_sheet_no_time(manifest, tmp_path):
-    """Measured letter by letter from its end, this one took a minute."""
-    board, _ = board_of(manifest, 16)
-    board.missed(board.claim(A).key, "ValueError", "no such size, " * 300)
-    began = time.monotonic()
-    (sheet,) = write_sheets(board.snapshot(), tmp_path, print)
-    assert time.monotonic() - began < 5
-    words = np.asarray(Image.open(sheet))[12 + 160 + 23 : 12 + 160 + 42, 12 : 12 + 480]
-    assert (words.max(2) > 90).any(0).nonzero()[0].max() > 440  # the line is full
-
-
-def test_sound_alone_leaves_its_cell_empty(manifest, tmp_path):
-    board, _ = board_of(manifest, 16)
-    (tmp_path / "files").mkdir()
-    with av.open(str(tmp_path / "files" / "a.mp4"), "w") as file:
-        stream = file.add_stream("aac", rate=8000)
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
-        frame.sample_rate = 8000
-        file.mux(stream.encode(frame))
-        file.mux(stream.encode())
-    board.done(board.claim(A).key, ["files/a.mp4"])
-    assert len(write_sheets(board.snapshot(), tmp_path, print)) == 1
 
 
 # The command
