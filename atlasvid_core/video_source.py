@@ -205,7 +205,10 @@ def _rate(stream) -> Fraction:
 
 
 def _upright(frame: av.VideoFrame) -> np.ndarray:
-    return np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
+    """Above 8 bits by way of planes: to packed RGB FFmpeg makes them some 2 levels darker."""
+    deep = any(component.bits > 8 for component in frame.format.components)
+    pixels = frame.to_ndarray(format="gbrp" if deep else "rgb24")
+    return np.rot90(pixels, round(frame.rotation / 90))
 
 
 def _bytes(image_HWC: Tensor) -> np.ndarray:

@@ -14,6 +14,7 @@ from atlasvid_core.plan import make_plan
 from atlasvid_core.proxy_video import check_length, proxy_frames, taken
 from atlasvid_core.sound import Sound
 from atlasvid_core.units import Grid
+from atlasvid_core.video_file import VideoFormat, write_video
 from atlasvid_core.video_source import FileSource, ImageSource
 
 from .source_files import RATE, number_of, numbers, write_shades
@@ -126,6 +127,21 @@ def test_it_stands_upright_and_its_pixels_are_square(tmp_path):
     plain = FileSource(str(tmp_path / "False.mp4"))
     (found,) = proxy_of(plain, plan_of(1))  # 3 : 2 as it is shown: nothing is cut off
     assert float(found[1, 1, 0]) > 240 and number_of(found) == 0
+
+
+@pytest.mark.parametrize(
+    "codec, bits", [("h264", 8), ("h264", 10), ("prores", 10), ("ffv1", 8), ("ffv1", 10)]
+)
+def test_its_colours_are_those_it_was_made_of(tmp_path, codec, bits):
+    form, top = VideoFormat(codec, bits, crf=4), 2**bits - 1
+    path = tmp_path / f"a{form.suffix}"
+    for colour in ((0, 0, 0), (64, 64, 64), (128, 128, 128), (255, 255, 255), (250, 20, 90)):
+        levels = (torch.tensor(colour) * top / 255).round()
+        levels = levels.to(torch.uint8 if bits == 8 else torch.uint16)
+        write_video(path, [levels.expand(1, 64, 64, 3)], form)
+        (frame,) = FileSource(str(path)).frames(nothing)
+        error = frame.pixels().astype(int) - colour
+        assert abs(error).max() <= 1, colour
 
 
 def test_its_sound_goes_with_the_part_that_is_shown(tmp_path):

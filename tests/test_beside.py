@@ -1,0 +1,113 @@
+"""Half files: each process has its own, none takes another's name, and a dead one's go."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from atlasvid_core import conditioning_file
+from atlasvid_core.beside import beside, claimed
+from atlasvid_core.conditioning_file import load_conditioning, save_conditioning
+from atlasvid_core.video_file import VideoFormat, copy_video, write_video
+
+from .conftest import ROOT
+
+HOLD = """
+import sys; sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from atlasvid_core.beside import claimed
+with claimed(Path(sys.argv[2])) as part:
+    part.write_bytes(b"half")
+    print("written", flush=True)
+    input()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process, which is writing `name` and does not end by itself."""
+    running = []
+
+    def start(name):
+        args = [sys.executable, "-c", HOLD, str(ROOT), str(tmp_path / name)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        running.append(subprocess.Popen(args, text=True, **pipes))
+        assert running[-1].stdout.readline() == "written\n"
+        return running[-1]
+
+    yield start
+    for process in running:
+        process.kill()
+        process.wait()
+
+
+def test_one_name_is_given_once(tmp_path):
+    path = tmp_path / "a.mp4"
+    words = "a.mp4 meanwhile: it is left as it is.*Queue"
+    with pytest.raises(FileExistsError, match=words), claimed(path) as one, claimed(path) as other:
+        one.write_text("one")
+        other.write_text("other")
+        assert one.name.startswith("a.mp4.") and one != other
+    assert path.read_text() == "other"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_was_there_before_is_replaced(tmp_path):
+    path = tmp_path / "a.mp4"
+    path.touch()  # as a temporary file that somebody made for the video
+    with claimed(path, end=".mp4") as part:
+        part.write_text("new")
+        assert part.suffix == ".mp4"
+    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+
+
+def test_the_half_file_of_a_dead_process_goes_and_that_of_a_live_one_stays(tmp_path, holder):
+    dead, _ = holder("dead.mp4"), holder("live.mp4")
+    dead.kill()
+    dead.wait()
+    (tmp_path / "anothers.part").touch()
+    elsewhere = tmp_path / "x.mp4.00000000-00000000.part"  # its lock is that machine's
+    elsewhere.touch()
+    with claimed(tmp_path / "b.mp4"):
+        left = sorted(p.name.split(".")[0] for p in tmp_path.iterdir())
+    assert left == ["anothers", "b", "live", "x"]
+
+
+def test_two_copies_to_one_name_lose_no_video(tmp_path):
+    frames = {
+        name: torch.full((n, 16, 16, 3), 9, dtype=torch.uint8) for name, n in (("a", 3), ("b", 5))
+    }
+    for name, given in frames.items():
+        write_video(tmp_path / f"{name}.mp4", [given], VideoFormat("ffv1"))
+    out = tmp_path / "out"
+    out.mkdir()
+    target, told = out / "v_00001_.mp4", []
+
+    def other(*_):
+        if not told:
+            told.append(1)
+            copy_video(tmp_path / "b.mp4", target, "mp4", {"whose": "other"})
+
+    with pytest.raises(FileExistsError):
+        copy_video(tmp_path / "a.mp4", target, "mp4", {"whose": "first"}, other)
+    alone = out / "alone.mp4"
+    copy_video(tmp_path / "b.mp4", alone, "mp4", {"whose": "other"})
+    assert target.read_bytes() == alone.read_bytes()
+    assert sorted(out.iterdir()) == [alone, target]
+
+
+def test_one_prompt_kept_by_two_at_once_is_whole(tmp_path, monkeypatch):
+    path, save, calls = tmp_path / "c.safetensors", conditioning_file.save_file, []
+
+    def other_then(tensors, part, **options):
+        save(tensors, part, **options)
+        calls.append(part)
+        if len(calls) == 1:
+            save_conditioning([[torch.ones(1, 2, 3), {}]], path, "a text")
+
+    monkeypatch.setattr(conditioning_file, "save_file", other_then)
+    save_conditioning([[torch.ones(1, 2, 3), {}]], path, "a text")
+    assert len(calls) == 2 and load_conditioning(path)[1] == "a text"
+    assert list(tmp_path.iterdir()) == [path]
+    assert beside(path) != beside(path)
