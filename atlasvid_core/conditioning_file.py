@@ -15,6 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from .beside import beside
+
 FORM = "atlasvid_conditioning"
 
 
@@ -28,9 +30,12 @@ def save_conditioning(conditioning: Any, path: Path, text: str) -> None:
     shape = _packed(conditioning, "conditioning", tensors)
     metadata = {FORM: json.dumps(shape), "text": text}
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    save_file(tensors, part, metadata=metadata)
-    part.replace(path)
+    part = beside(path)
+    try:
+        save_file(tensors, part, metadata=metadata)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def is_conditioning(path: Path) -> bool:

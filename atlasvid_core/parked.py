@@ -24,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from .beside import beside
 from .causal import Past
 from .decode_files import Features, Pixels
 from .heap import give_back
@@ -113,6 +114,8 @@ class _Work:
     def open(self) -> Stop:
         """Where to go on; what comes before that lies in the files."""
         folder = self._place.folder
+        for half in folder.glob(f"{STATE}.*"):  # of a process that died
+            half.unlink(missing_ok=True)
         if folder.is_dir() and any(folder.iterdir()):
             try:
                 return self._known()
@@ -172,9 +175,13 @@ class _Work:
             for module, value in past.items():
                 order, flat = _as_it_lies(value)
                 tensors[f"{number} {names[module]} {order}"] = flat.cpu()
-        beside = self._place.folder / f"{STATE}.part"
-        save_file(tensors, beside, self._notes(stop))
-        beside.replace(self._place.folder / STATE)
+        state = self._place.folder / STATE
+        part = beside(state)
+        try:
+            save_file(tensors, part, self._notes(stop))
+            part.replace(state)
+        finally:
+            part.unlink(missing_ok=True)
 
     def _known(self) -> Stop:
         """ValueError and the like where what lies there is not this job's, or not whole."""

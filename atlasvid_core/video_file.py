@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .beside import claimed
 from .encoder_memory import bounded
 from .sound import Sound, Track
 
@@ -149,29 +150,26 @@ def copy_video(
 
     `on_part(done, total)`, in bytes of the source, may raise to cancel.
 
-    Written beside, under a name that starts with a dot, and renamed: `target` is whole or absent.
+    Written beside and renamed: `target` is whole or absent. FileExistsError where another process
+    takes its name meanwhile.
     """
-    beside = target.with_name(f".{target.name}.part")
     options = {"movflags": "use_metadata_tags"}
-    try:
-        with (
-            av.open(str(source)) as given,
-            av.open(str(beside), "w", format=container, options=options) as file,
-        ):
-            file.metadata.update({**given.metadata, **metadata})
-            inside = [*given.streams.video[:1], *given.streams.audio[:1]]
-            streams = {s.index: file.add_stream_from_template(s, opaque=True) for s in inside}
-            for packet in given.demux(inside):
-                if packet.dts is not None:
-                    if on_part is not None:
-                        on_part(packet.pos or 0, given.size)
-                    packet.stream = streams[packet.stream.index]
-                    file.mux(packet)
-            if on_part is not None:
-                on_part(given.size, given.size)
-        os.replace(beside, target)
-    finally:
-        beside.unlink(missing_ok=True)
+    with (
+        claimed(target) as beside,
+        av.open(str(source)) as given,
+        av.open(str(beside), "w", format=container, options=options) as file,
+    ):
+        file.metadata.update({**given.metadata, **metadata})
+        inside = [*given.streams.video[:1], *given.streams.audio[:1]]
+        streams = {s.index: file.add_stream_from_template(s, opaque=True) for s in inside}
+        for packet in given.demux(inside):
+            if packet.dts is not None:
+                if on_part is not None:
+                    on_part(packet.pos or 0, given.size)
+                packet.stream = streams[packet.stream.index]
+                file.mux(packet)
+        if on_part is not None:
+            on_part(given.size, given.size)
 
 
 def _stream(file, form: VideoFormat, width: int, height: int):

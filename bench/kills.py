@@ -129,7 +129,7 @@ def half_files(base: Path, phase: str) -> Iterator[Path]:
     if phase == "final write":
         yield from (base / "temp").glob("atlasvid_*.part")
     elif phase == "save":
-        yield from (base / "output" / "video").glob(".long_*")
+        yield from (base / "output" / "video").glob("long_*.part")
 
 
 def size_of_half(base: Path, phase: str) -> int:
@@ -143,7 +143,7 @@ def size_of_half(base: Path, phase: str) -> int:
 def videos(base: Path) -> dict[str, list[bytes]]:
     """All that has a final name, by the name without its number."""
     found: dict[str, list[bytes]] = {}
-    for path in sorted((base / "output" / "video").glob("[!.]*")):
+    for path in sorted((base / "output" / "video").glob("*.mp4")):
         found.setdefault(re.sub(r"_\d+_\.", ".", path.name), []).append(path.read_bytes())
     return found
 
@@ -234,7 +234,7 @@ def tell(
             server.queue(job())
             story.saw(base, server, f"the end of {job.__name__}")
         story.wrong += [f"no {name}" for name in story.want.keys() - videos(base).keys()]
-        story.left = [path.name for path in (base / "output" / "video").glob(".*")]
+        story.left = [path.name for path in (base / "output" / "video").glob("*.part")]
     finally:
         server.stop()
     return story

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from comfy_api.latest import InputImpl
 
+from ..atlasvid_core.beside import claimed
 from ..atlasvid_core.video_file import CODECS, copy_video
 from .host_progress import phase
 
@@ -41,12 +42,8 @@ class FinishedVideo(InputImpl.VideoFromFile):
             progress = phase("Saving", source.stat().st_size)
             copy_video(source, target, container, tags, lambda done, _: progress.reach(done))
         else:
-            beside = target.with_name(f".part_{target.name}")  # its end names the container
-            try:
+            with claimed(target, end=target.suffix) as beside:  # its end names the container
                 super().save_to(
                     str(beside), format=format, codec=codec, metadata=metadata, **options
                 )
-                os.replace(beside, target)
-            finally:
-                beside.unlink(missing_ok=True)
         self._on_saved(target)

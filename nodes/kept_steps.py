@@ -22,10 +22,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ..atlasvid_core.beside import beside
 from .fingerprint import fingerprint
 
 KEEP_DAYS, KEEP_DELIVERED_DAYS = 14, 2
 KEEP_BYTES = 50 * 2**30
+IN_WORK_S = 3600  # a half file that nobody touched for so long is a dead server's
 STEP = "step_{:04}.safetensors"
 DELIVERED = "a_video_of_this_was_saved"  # an empty file beside the latent
 LATENT = "latent_{}"  # an empty file named after the fingerprint of what the job gave
@@ -75,13 +77,13 @@ class KeptSteps:
     def put(self, steps: int, latent: Tensor, notes: Mapping[str, str] | None = None) -> None:
         """Keep the latent after `steps` steps, with its notes; the ones before it go."""
         path = self.place / STEP.format(steps)
-        part = path.with_suffix(".part")
+        part = beside(path)
         try:
             self.place.mkdir(parents=True, exist_ok=True)
             save_file({"latent": latent.detach().cpu().contiguous()}, part, dict(notes or {}))
             part.replace(path)
             for other in self.place.glob("step_*"):
-                if other != path:
+                if other != path and not _in_work(other):
                     other.unlink(missing_ok=True)
         except (OSError, SafetensorError) as error:
             with suppress(OSError):
@@ -152,6 +154,13 @@ def prune(folder: Path, but: str, now: float | None = None, days: float = KEEP_D
         if now - touched > most * 86400 or total > KEEP_BYTES:
             shutil.rmtree(place, ignore_errors=True)
             total -= size
+
+
+def _in_work(path: Path) -> bool:
+    """Whether another server may be writing the file."""
+    with suppress(OSError):
+        return path.suffix == ".part" and time.time() - path.stat().st_mtime < IN_WORK_S
+    return True
 
 
 def _age_and_size(place: Path) -> tuple[float, int]:

@@ -88,6 +88,22 @@ def test_states_are_written_in_their_time_only(vae, latent, place, monkeypatch):
     assert places == [(-1, 0), (0, 0), (1, 0), (2, 0)]  # the beginning, then each finished group
 
 
+def test_two_that_decode_one_job_do_not_write_one_state(vae, latent, place, monkeypatch, caplog):
+    parts, save = [], parked.save_file
+    other = parked._Work(vae, latent, PLANS["tiles"], place, BITS)
+
+    def other_then(tensors, part, notes):
+        save(tensors, part, notes)
+        parts.append(part)
+        if len(parts) == 2:
+            other._save(parked.BEGIN)
+
+    monkeypatch.setattr(parked, "save_file", other_then)
+    list(parked_frames(vae, latent, PLANS["tiles"], place, BITS))
+    assert len(set(parts)) == len(parts) > 2 and "resumed" not in caplog.text
+    assert sorted(p.name for p in place.folder.iterdir()) == sorted([FEATURES, PIXELS, STATE])
+
+
 def damaged(folder):
     with (folder / PIXELS).open("r+b") as file:
         file.seek(100)

@@ -104,6 +104,36 @@ def test_save_video_keeps_the_coded_frames(to_video, tmp_path, monkeypatch, code
         assert len(list(file.decode(video=0))) == 5
 
 
+@pytest.mark.parametrize("codec", ["auto", "h264"])  # copied, and converted by the host
+def test_a_number_is_taken_while_its_video_is_saved(to_video, output, monkeypatch, codec):
+    """So that another server with the same folder takes the next one."""
+    import folder_paths
+    from comfy_api.latest import InputImpl
+
+    monkeypatch.setattr(folder_paths, "output_directory", str(output))
+    video, numbers = to_video(torch.randn(1, 16, 2, 8, 8)), []
+
+    def next_number():
+        numbers.append(folder_paths.get_save_image_path("video/a", str(output))[2])
+
+    from atlasvid_pack.nodes import finished_video
+
+    progress = type("", (), {"reach": lambda *_: next_number()})
+    monkeypatch.setattr(finished_video, "phase", lambda *_: progress())
+    save = InputImpl.VideoFromFile.save_to
+
+    def told(*args, **options):
+        next_number()
+        save(*args, **options)
+
+    monkeypatch.setattr(InputImpl.VideoFromFile, "save_to", told)
+    folder = output / "video"
+    folder.mkdir(parents=True)
+    video.save_to(str(folder / "a_00001_.mp4"), codec=codec)
+    assert set(numbers) == {2}
+    assert [path.name for path in folder.iterdir()] == ["a_00001_.mp4"]
+
+
 def test_a_cancel_leaves_no_file(to_video, monkeypatch):
     from atlasvid_pack.nodes import host
     from atlasvid_pack.nodes import host_vae as adapter

@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import time
 from contextlib import contextmanager, nullcontext
 
 import pytest
@@ -183,6 +184,29 @@ def test_broken_files_are_passed_over_and_old_jobs_go(pack, tmp_path, caplog):
     os.utime(tmp_path / "old" / "step_0001.safetensors", (0, 0))
     kept_steps.prune(tmp_path, but="new")
     assert {p.name for p in tmp_path.iterdir()} == {"new", "newer"}
+
+
+def test_two_servers_that_keep_one_job_do_not_write_one_file(pack, tmp_path, monkeypatch, caplog):
+    from atlasvid_pack.nodes import kept_steps
+
+    kept, save, parts = kept_steps.KeptSteps(tmp_path, "a"), kept_steps.save_file, []
+
+    def other_then(tensors, part, notes):
+        save(tensors, part, notes)
+        parts.append(part)
+        if len(parts) == 1:
+            kept_steps.KeptSteps(tmp_path, "a").put(2, torch.ones(2))
+
+    monkeypatch.setattr(kept_steps, "save_file", other_then)
+    kept.put(1, torch.ones(2))
+    kept.put(1, torch.ones(2))
+    assert len(set(parts)) == 3 and not caplog.text
+    dead = kept.place / "step_0003.safetensors.0-0.part"
+    for age_s, stays in ((10, True), (7200, False)):
+        dead.touch()
+        os.utime(dead, (time.time() - age_s,) * 2)
+        kept.put(4, torch.ones(2))
+        assert dead.exists() == stays
 
 
 def test_latents_whose_video_was_saved_go_first(pack, tmp_path, monkeypatch):
