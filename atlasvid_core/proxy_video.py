@@ -17,7 +17,7 @@ from torch import Tensor
 from .framing import framed
 from .plan import VideoPlan
 from .units import VAE_STRIDE
-from .video_file import MOST_FPS
+from .video_file import LEAST_FPS, MOST_FPS
 from .video_source import Frame, OnFrame, Source
 
 RATES = ("video", "plan")
@@ -49,10 +49,11 @@ def taken(plan: VideoPlan, source: Source, rate: str) -> Taken:
         raise ValueError(f"rate {rate!r} is unknown: choose one of {', '.join(RATES)}.")
     counted = rate == "video"
     fps = float(source.fps) if counted else plan.fps
-    if counted and not 1 <= fps <= MOST_FPS:
+    if counted and not LEAST_FPS <= fps <= MOST_FPS:
         raise ValueError(
             f"{source.name} says that it has {fps:g} frames a second; a file of the large video "
-            f'takes 1 to {MOST_FPS}. Set rate to "plan": frames are then taken by their times.'
+            f'takes {LEAST_FPS} to {MOST_FPS}. Set rate to "plan": frames are then taken by their '
+            "times."
         )
     last = plan.frames_px - 1
     numbers = [min(int(j * plan.r_t + 0.5), last) for j in range(plan.proxy_frames_px)]

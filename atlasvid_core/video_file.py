@@ -26,7 +26,7 @@ from .sound import Sound, Track
 BT709_RGB = (0.2126, 0.7152, 0.0722)  # weights of luma; ITU-R BT.709, table 3
 BT709, RGB = 1, 0  # matrix, primaries and curve as ITU-T H.273 numbers them
 LIMITED, FULL = 1, 2  # as FFmpeg numbers ranges
-MOST_FPS = 240
+LEAST_FPS, MOST_FPS = 0.01, 240
 BAND_ROWS = 128  # converted at once, as floats; even, since chroma takes rows in pairs
 
 
@@ -84,8 +84,8 @@ class VideoFormat:
                 f"{self.codec} holds {allowed} bits a channel, not {self.bits}. Set bits to "
                 f"{allowed}, or choose another codec."
             )
-        if not 1 <= self.fps <= MOST_FPS:
-            raise ValueError(f"fps is {self.fps}; it must be 1 to {MOST_FPS}.")
+        if not LEAST_FPS <= self.fps <= MOST_FPS:
+            raise ValueError(f"fps is {self.fps:g}; it must be {LEAST_FPS} to {MOST_FPS}.")
         if known.encoder not in av.codecs_available:
             here = [n for n, c in CODECS.items() if c.encoder in av.codecs_available]
             raise ValueError(

@@ -52,9 +52,8 @@ def two_stages() -> Blueprint:
         Node("proxy", "AtlasVidSemanticProxyGenerator", "Stage 1: the proxy", (510, 0),
              {"model": at["stage_1_model"], "positive": at["positive"],
               "negative": at["negative"], "plan": Link("plan")}),
-        Node("proxy_video", "AtlasVidTiledVAEDecodeToVideo", "Proxy video", (510, 380),
-             {"vae": at["vae"], "samples": Link("proxy"), "fps": 4.0}),
-        *_stage_2(at),
+        _proxy_video(at, fps=Link("proxy", 2)),
+        *_stage_2(at, fps=Link("proxy", 1)),
     )  # fmt: skip
     return Blueprint(
         "AtlasVid two stages",
@@ -75,12 +74,14 @@ def enlarge() -> Blueprint:
         _plan(at, r_t=1.0),
         Node("proxy", "AtlasVidVideoToProxy", "The video is the proxy", (510, 0),
              {"video": at["video"], "vae": at["vae"], "plan": Link("plan")}),
+        _proxy_video(at, fps=Link("proxy", 3), audio=Link("proxy", 1)),
         *_stage_2(at, fps=Link("proxy", 2), audio=Link("proxy", 1)),
     )  # fmt: skip
     return Blueprint(
         "AtlasVid enlarge a video",
         "Any video made larger, with its sound: it is the proxy that guides the detail.",
-        nodes, inputs, (Port("video", "VIDEO", Link("video")),),
+        nodes, inputs,
+        (Port("video", "VIDEO", Link("video")), Port("proxy_video", "VIDEO", Link("proxy_video"))),
     )  # fmt: skip
 
 
@@ -95,6 +96,11 @@ def _sizes() -> tuple[Port, ...]:
 def _plan(at: dict[str, Link], **more: Any) -> Node:
     sizes = {name: at[name] for name in ("width", "height", "frames")}
     return Node("plan", "AtlasVidPlan", "Plan", (0, 0), {**sizes, **more}, 440, 800)
+
+
+def _proxy_video(at: dict[str, Link], **of_video: Link) -> Node:
+    inputs = {"vae": at["vae"], "samples": Link("proxy"), **of_video}
+    return Node("proxy_video", "AtlasVidTiledVAEDecodeToVideo", "Proxy video", (510, 380), inputs)
 
 
 def _stage_2(at: dict[str, Link], **of_video: Link) -> tuple[Node, ...]:

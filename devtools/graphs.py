@@ -81,7 +81,7 @@ def tiny_demo() -> Graph:
                                  ("detail", "Detail LoRA", 1280))),
         *_stage_1("stage1_lora", "words", "empty", steps=40, cfg=1.5, shift=2.0),
         *_stage_2("proxy_lora", "detail_lora", Link("words", 1), steps=24, denoise=0.5, shift=2.0),
-        *_videos("tiny", fps=16.0, proxy_fps=4.0),
+        *_videos("tiny"),
     )  # fmt: skip
     note = Note(
         "## The whole chain on a laptop\nPress **Run**: seconds to a minute without a GPU. Then "
@@ -111,7 +111,7 @@ def text_to_video(job: Job) -> Graph:
         _lora("detail_lora", "Detail LoRA", "atlasvid_detail.safetensors", (0, 1280)),
         *_stage_1("stage_1_lora", "positive", "negative", steps=30, cfg=6.0, shift=8.0),
         *_stage_2("proxy_lora", "detail_lora", "positive", steps=30, denoise=0.6, shift=8.0),
-        *_videos(job.name, fps=16.0, proxy_fps=16.0 / job.r_t),
+        *_videos(job.name),
     )  # fmt: skip
     notes = (
         Note(f"## {job.title}\n{job.note}\n\nThe plan's panel says what it takes, and what to "
@@ -130,35 +130,31 @@ def upscale() -> Graph:
         Node("positive", "AtlasVidCachedTextEncode", "Prompt", (0, 480), {"clip": Link("clip"),
              "text": "Say what the video shows: " + PROMPT}, height_px=180),
         _plan({"width": 3840, "height": 2160, "frames": frames, "r_t": 1.0}),
-        _lora("proxy_lora", "Proxy LoRA", "atlasvid_proxy.safetensors", (0, 1120)),
-        _lora("detail_lora", "Detail LoRA", "atlasvid_detail.safetensors", (0, 1280)),
+        _lora("proxy_lora", "Proxy LoRA", "atlasvid_proxy.safetensors", (0, 1190)),
+        _lora("detail_lora", "Detail LoRA", "atlasvid_detail.safetensors", (0, 1350)),
         Node("file", "LoadVideo", "The video", (STAGE_1, 60), {"file": "video.mp4"},
              height_px=340),
         Node("proxy", "AtlasVidVideoToProxy", "The video is the proxy", (STAGE_1, 460),
              {"video": Link("file"), "vae": Link("vae"), "plan": Link("plan")}),
         *_stage_2("proxy_lora", "detail_lora", "positive", steps=30, denoise=0.5, shift=8.0),
-        Node("video", "AtlasVidTiledVAEDecodeToVideo", "Video", (FRAMES, 60),
-             {"vae": Link("vae"), "samples": Link("detail"), "fps": Link("proxy", 2),
-              "audio": Link("proxy", 1)}),
-        Node("save", "SaveVideo", "Save the video", (FRAMES, 480),
-             {"video": Link("video"), "filename_prefix": "video/atlasvid_4k"},
-             height_px=SAVED_PX),
-        _compare("file"),
+        *_videos("4k", fps_at=2, audio=Link("proxy", 1)),
     )  # fmt: skip
     notes = (
         Note(f"## Any video to 4K\nIts first {frames} frames become the proxy (r_t 1: it keeps "
              "every frame); *start* takes a later part. For another length set *frames* of the "
-             "plan, to 4k + 1. The video is read a few frames at a time, so it may be long and "
-             "large. The prompt should say what it shows.", (0, 720), (330, 260)),
+             "plan, to 4k + 1. It is read a few frames at a time, so it may be long and large.\n\n"
+             "It is cut to the plan's shape, around the middle: for a video in portrait, press ▮ "
+             "in the plan's panel. The proxy is saved before stage 2 begins: look at it. The "
+             "prompt should say what it shows.", (0, 720), (330, 330)),
         Note(LORA_NOTE, (PLAN, 930), (440, 420)),
     )  # fmt: skip
     groups = (
-        _column("Files and words", 0, 1010),
-        _column("The proxy", STAGE_1, 730, GREEN),
+        _column("Files and words", 0, 1080),
+        _column("The proxy", STAGE_1, 1620, GREEN),
         _column("Stage 2: the detail", STAGE_2, 1360, OCHRE),
         _column("Frames", FRAMES, 960, PURPLE),
         COMPARE,
-        Group("LoRAs", (-20, 1050, 370, 350), VIOLET),
+        Group("LoRAs", (-20, 1120, 370, 350), VIOLET),
     )
     return Graph("upscale_to_4k", nodes, notes, groups)
 
@@ -214,26 +210,24 @@ def _stage_2(
     )  # fmt: skip
 
 
-def _videos(prefix: str, *, fps: float, proxy_fps: float) -> tuple[Node, ...]:
+def _videos(prefix: str, fps_at: int = 1, **sound: Link) -> tuple[Node, ...]:
+    """Both videos, saved and compared. The proxy's node tells both rates, from output `fps_at` on:
+    whatever becomes of fps and r_t, both videos keep the same time."""
+    fps, proxy_fps = Link("proxy", fps_at), Link("proxy", fps_at + 1)
     return (
         Node("proxy_video", "AtlasVidTiledVAEDecodeToVideo", "Proxy video", (STAGE_1, 720),
-             {"vae": Link("vae"), "samples": Link("proxy"), "fps": proxy_fps}),
-        Node("save_proxy", "SaveVideo", "Save the proxy", (STAGE_1, 1080),
+             {"vae": Link("vae"), "samples": Link("proxy"), "fps": proxy_fps, **sound}),
+        Node("save_proxy", "SaveVideo", "Save the proxy", (STAGE_1, 1140),
              {"video": Link("proxy_video"), "filename_prefix": f"video/atlasvid_{prefix}_proxy"},
              height_px=SAVED_PX),
         Node("video", "AtlasVidTiledVAEDecodeToVideo", "Video", (FRAMES, 60),
-             {"vae": Link("vae"), "samples": Link("detail"), "fps": fps}),
-        Node("save", "SaveVideo", "Save the video", (FRAMES, 420),
+             {"vae": Link("vae"), "samples": Link("detail"), "fps": fps, **sound}),
+        Node("save", "SaveVideo", "Save the video", (FRAMES, 480),
              {"video": Link("video"), "filename_prefix": f"video/atlasvid_{prefix}"},
              height_px=SAVED_PX),
-        _compare("proxy_video"),
+        Node("compare", "AtlasVidCompare", "Proxy and detail", (LAST, 60),
+             {"proxy": Link("proxy_video"), "detail": Link("video")}, width_px=760, height_px=600),
     )  # fmt: skip
-
-
-def _compare(proxy: str) -> Node:
-    inputs = {"proxy": Link(proxy), "detail": Link("video")}
-    return Node("compare", "AtlasVidCompare", "Proxy and detail", (LAST, 60), inputs,
-                width_px=760, height_px=600)  # fmt: skip
 
 
 def _column(title: str, x: int, height: int, color: str = "#3f789e", width: int = 370) -> Group:
@@ -247,8 +241,8 @@ LORAS = Group("LoRAs", (-20, 890, 370, 510), VIOLET)
 def _groups() -> tuple[Group, ...]:
     return (
         _column("Files and words", 0, 880),
-        _column("Stage 1: the proxy", STAGE_1, 1560, GREEN),
+        _column("Stage 1: the proxy", STAGE_1, 1620, GREEN),
         _column("Stage 2: the detail", STAGE_2, 1360, OCHRE),
-        _column("Frames", FRAMES, 900, PURPLE),
+        _column("Frames", FRAMES, 960, PURPLE),
         COMPARE,
     )

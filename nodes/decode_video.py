@@ -10,7 +10,7 @@ import torch
 from comfy_api.latest import io
 
 from ..atlasvid_core.sound import Sound
-from ..atlasvid_core.video_file import CODECS, VideoFormat, write_video
+from ..atlasvid_core.video_file import CODECS, LEAST_FPS, MOST_FPS, VideoFormat, write_video
 from . import host, host_page, refuse
 from .decode import TILE
 from .decoding import begin, disk_errors
@@ -41,8 +41,9 @@ class TiledVAEDecodeToVideo(io.ComfyNode):
                     "samples", tooltip="From DetailJointSampler or SemanticProxyGenerator."
                 ),
                 io.Float.Input(
-                    "fps", default=16.0, min=1.0, max=240.0, step=0.001,
-                    tooltip="Frames a second of the file: the plan's.",
+                    "fps", default=16.0, min=LEAST_FPS, max=MOST_FPS, step=0.001,
+                    tooltip="Frames a second of the file: the plan's, and for a proxy the plan's "
+                    "divided by r_t. SemanticProxyGenerator and VideoToProxy give both.",
                 ),
                 io.Combo.Input(
                     "codec", options=list(CODECS), default="h264",

@@ -36,8 +36,9 @@ class VideoPlanNode(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "fps", default=16.0, min=0.01, max=240.0, step=0.01,
-                    tooltip="Frames per second of the video; Wan2.1 makes 16. For the summary, and "
-                    "for VideoToProxy with the plan's rate.",
+                    tooltip="Frames per second of the video; Wan2.1 makes 16. "
+                    "SemanticProxyGenerator passes it on to the files; VideoToProxy does with the "
+                    "plan's rate.",
                 ),
                 io.Float.Input(
                     "r_t", default=4.0, min=1.0, max=64.0, step=1.0,

@@ -7,7 +7,16 @@ from comfy_api.latest import io
 from ..atlasvid_core.units import LATENT_CHANNELS
 from . import host, refuse
 from .enlarge import TIME_SCALE
-from .sockets import CATEGORY, HIDDEN, PLAN_TIP, Plan, sampler_inputs, search
+from .sockets import (
+    CATEGORY,
+    FPS_TIP,
+    HIDDEN,
+    PLAN_TIP,
+    PROXY_FPS_TIP,
+    Plan,
+    sampler_inputs,
+    search,
+)
 from .timing import timed
 
 NODE = "SemanticProxyGenerator"
@@ -40,7 +49,9 @@ class SemanticProxyGenerator(io.ComfyNode):
                     "proxy",
                     display_name="proxy",
                     tooltip="Latent of the proxy: for ScaledRoPEAligner, or VAE Decode to see it.",
-                )
+                ),
+                io.Float.Output("fps", display_name="fps", tooltip=FPS_TIP),
+                io.Float.Output("proxy_fps", display_name="proxy_fps", tooltip=PROXY_FPS_TIP),
             ],
             hidden=HIDDEN,
         )
@@ -59,4 +70,5 @@ class SemanticProxyGenerator(io.ComfyNode):
             positive, negative,
             seed=seed, steps=steps, cfg=cfg, sampler_name=sampler_name, scheduler=scheduler,
         )  # fmt: skip
-        return io.NodeOutput({"samples": samples, TIME_SCALE: plan.r_t})
+        proxy = {"samples": samples, TIME_SCALE: plan.r_t}
+        return io.NodeOutput(proxy, plan.fps, plan.fps / plan.r_t)

@@ -14,6 +14,11 @@ Plan = io.Custom("ATLASVID_PLAN")
 Guide = io.Custom("ATLASVID_GUIDE")
 HIDDEN = [io.Hidden.prompt, io.Hidden.unique_id]  # they lead to the LoRA files upstream
 PLAN_TIP = "The plan of the VideoPlan node: use the same one for every AtlasVid node."
+FPS_TIP = "Frames a second of the large video, for TiledVAEDecodeToVideo."
+PROXY_FPS_TIP = (
+    "Frames a second of the proxy, which has r_t times fewer: for a TiledVAEDecodeToVideo that "
+    "decodes it."
+)
 
 
 def search(*words: str) -> dict[str, Any]:

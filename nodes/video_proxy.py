@@ -14,7 +14,7 @@ from .decoding import disk_errors, ever_smaller
 from .enlarge import TIME_SCALE
 from .host_progress import stop_if_cancelled
 from .ladder import climb_down
-from .sockets import CATEGORY, PLAN_TIP, Plan, search
+from .sockets import CATEGORY, FPS_TIP, PLAN_TIP, PROXY_FPS_TIP, Plan, search
 from .timing import timed
 
 NODE = "VideoToProxy"
@@ -59,10 +59,8 @@ class VideoToProxy(io.ComfyNode):
                     tooltip="The sound of the part that is taken, for TiledVAEDecodeToVideo; "
                     "nothing if the video has none.",
                 ),
-                io.Float.Output(
-                    "fps", display_name="fps",
-                    tooltip="Frames a second of the large video, for TiledVAEDecodeToVideo.",
-                ),
+                io.Float.Output("fps", display_name="fps", tooltip=FPS_TIP),
+                io.Float.Output("proxy_fps", display_name="proxy_fps", tooltip=PROXY_FPS_TIP),
             ],
         )  # fmt: skip
 
@@ -82,7 +80,8 @@ class VideoToProxy(io.ComfyNode):
         with disk_errors(NODE, host.temporary_folder(), goes_on=False):
             samples = climb_down(ever_smaller(module, tiles, encodes=True), encode, NODE, REMEDY)
         audio = sound and {"waveform": sound.samples_CS[None], "sample_rate": sound.rate}
-        return io.NodeOutput({"samples": samples, TIME_SCALE: plan.r_t}, audio, wanted.fps)
+        proxy = {"samples": samples, TIME_SCALE: plan.r_t}
+        return io.NodeOutput(proxy, audio, wanted.fps, wanted.fps / plan.r_t)
 
 
 def source_of(video, start_s: float) -> Source:

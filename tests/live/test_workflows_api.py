@@ -14,6 +14,7 @@ from devtools.make_workflows import rendered
 from .common import (
     FRAMES,
     NAMES,
+    PROXY_SIDE_PX,
     REAL_NAMES,
     ROOT,
     SIDE_PX,
@@ -90,9 +91,34 @@ def test_a_shipped_workflow_runs_to_its_videos(stocked, name):
             sizes.append((len(frames), *frames[0].shape[:2]))
             assert len(file.streams.audio) == (name == "upscale_to_4k")  # that of its source
     assert (FRAMES, SIDE_PX, SIDE_PX) in sizes
-    assert len(sizes) == (1 if name == "upscale_to_4k" else 2)  # the proxy is saved too
-    if len(sizes) == 2:  # and can be looked at before the hours of stage 2 begin
-        assert begun.index("SaveVideo") < begun.index("AtlasVidDetailJointSampler")
+    assert len(sizes) == 2  # the proxy is saved too
+    # and can be looked at before the hours of stage 2 begin
+    assert begun.index("SaveVideo") < begun.index("AtlasVidDetailJointSampler")
+
+
+@pytest.mark.parametrize("name, fps", [("tiny_demo", 12), ("upscale_to_4k", 16)])
+def test_both_videos_keep_the_same_time_whatever_becomes_of_the_plan(stocked, name, fps):
+    """The one has the plan's frame rate, the other that of the video; and what is compared with
+    the large video is the proxy, the same part of it in the same shape."""
+    workflow = made_small(name)
+    for node in workflow.values():
+        if node["class_type"] == "AtlasVidPlan":
+            node["inputs"].update(fps=12.0, r_t=2.0, width=2 * SIDE_PX)
+        if node["class_type"] == "AtlasVidVideoToProxy":
+            node["inputs"]["start"] = 0.1
+    entry = stocked.queue(workflow)
+    (shown,) = (
+        o["atlasvid_compare"][0] for o in entry["outputs"].values() if "atlasvid_compare" in o
+    )
+    facts = {
+        which: [shown[which][key] for key in ("frames", "fps", "width", "height")]
+        for which in ("proxy", "detail")
+    }
+    assert facts == {
+        "proxy": [5, fps / 2, 2 * PROXY_SIDE_PX, PROXY_SIDE_PX],
+        "detail": [FRAMES, fps, 2 * SIDE_PX, SIDE_PX],
+    }
+    assert shown["match"] == "time"
 
 
 def test_the_files_are_what_the_script_writes(server, host_path):

@@ -28,6 +28,20 @@ INPUTS = {
     "AtlasVidCachedTextEncode": ["clip", "text"],
     "AtlasVidLoadConditioning": ["file"],
 }  # fmt: skip
+OUTPUTS = {
+    "AtlasVidPlan": ["plan", "latent", "summary"],
+    "AtlasVidSemanticProxyGenerator": ["proxy", "fps", "proxy_fps"],
+    "AtlasVidVideoToProxy": ["proxy", "audio", "fps", "proxy_fps"],
+    "AtlasVidScaledRoPEAligner": ["guide", "summary"],
+    "AtlasVidLocalityPreservingPatch": ["model", "summary"],
+    "AtlasVidDetailJointSampler": ["latent"],
+    "AtlasVidTiledVAEDecode": ["images"],
+    "AtlasVidTiledVAEDecodeToVideo": ["video"],
+    "AtlasVidCompare": [],
+    "AtlasVidTinyPrompt": ["conditioning", "closeup"],
+    "AtlasVidCachedTextEncode": ["conditioning", "summary"],
+    "AtlasVidLoadConditioning": ["conditioning", "text"],
+}
 NAMES = {"AtlasVidPlan": "VideoPlan", "AtlasVidCompare": "CompareVideos"}
 
 
@@ -37,8 +51,10 @@ def schemas(pack):
     return {schema.node_id: schema for schema in (node.GET_SCHEMA() for node in nodes)}
 
 
-def test_ids_and_order_of_inputs_are_frozen(schemas):
+def test_ids_and_order_of_inputs_and_outputs_are_frozen(schemas):
     assert {name: [i.id for i in s.inputs] for name, s in schemas.items()} == INPUTS
+    found = {name: [o.display_name for o in s.outputs] for name, s in schemas.items()}
+    assert found == OUTPUTS
 
 
 def test_every_node_explains_itself(schemas):

@@ -53,10 +53,10 @@ def by_image(vae, images, plan):
 
 def test_it_is_the_latent_of_the_way_through_an_image(to_proxy, from_file, plan, tiny_vae):
     images = from_file.get_components().images
-    proxy, audio, fps = to_proxy(from_file, plan)
+    proxy, audio, fps, proxy_fps = to_proxy(from_file, plan)
     want = by_image(tiny_vae, images[:9], plan)
     off = by_image(tiny_vae, images[:9] * (254 / 255), plan)  # newer hosts' white is 254
-    assert proxy["samples"].shape == (1, 16, *plan.proxy_lat) and fps == 24
+    assert proxy["samples"].shape == (1, 16, *plan.proxy_lat) and fps == proxy_fps == 24
     error = (proxy["samples"] - want).abs().max()
     assert error < 1.5 * (off - want).abs().max()
     assert audio["sample_rate"] == RATE and audio["waveform"].shape == (1, 1, 9 * RATE // 24)
@@ -73,7 +73,7 @@ def test_a_video_of_components_is_the_same(to_proxy, from_file, file, plan):
         Types.VideoComponents(images=images, audio=given.audio, frame_rate=rate)
     )
     for options in ({}, {"start": 0.25}, {"rate": "plan", "start": 0.25}):
-        (one, sound, fps), (other, heard, same) = (
+        (one, sound, fps, _), (other, heard, same, _) = (
             to_proxy(v, plan, **options) for v in (from_file, video)
         )
         assert (one["samples"] - other["samples"]).abs().max() < 1e-4
@@ -108,7 +108,9 @@ def test_its_coordinates_are_those_of_the_frames_that_it_took(to_proxy, from_fil
     from atlasvid_pack.nodes.enlarge import TIME_SCALE
 
     plan = nodes.Plan(**PLAN | {"frames": 17, "r_t": 4.0})
-    proxy, _, _ = to_proxy(from_file, plan)
+    proxy, _, fps, proxy_fps = to_proxy(from_file, plan)
+    assert (fps, proxy_fps) == (24, 6)
+    assert to_proxy(from_file, plan, rate="plan")[2:] == (16, 4)
     assert proxy[TIME_SCALE] == 4.0 and proxy["samples"].shape[2] == 2
     guide = nodes.ScaledRoPEAligner(wan, proxy, plan)
     assert guide.target_tok == plan.target_tok
