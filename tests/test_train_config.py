@@ -61,6 +61,17 @@ def test_settings_can_be_changed_one_by_one():
         ("stage='refine'", "setting base.proxy_lora is ''"),
         ("no change", "write KEY=VALUE"),
         ("train.steps=", "is no TOML"),
+        ("train.shift=0", "setting train.shift is 0.0: it must be above 0"),
+        ("train.clip=-1", "setting train.clip is -1.0: it must be at least 0"),
+        ("train.alpha=0", "setting train.alpha is 0: it must be at least 1"),
+        ("train.lr=nan", "setting train.lr is nan: it must be at least 0"),
+        ("train.betas=[0.9, 1.5]", r"setting train.betas is \(0.9, 1.5\)"),
+        ("train.empty_prompt_share=10", "empty_prompt_share is 10.0: it must be from 0 to 1"),
+        ("attention.backend='windwed'", "setting attention.backend is 'windwed': .* windowed, "),
+        ("log.sample_steps=0", "setting log.sample_steps is 0"),
+        ("data.fps=0", "setting data.fps is 0.0: it must be above 0"),
+        ("stage.x=1", "stage is no table of settings"),
+        ("stage.x.y=1", "stage is no table of settings"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_words(change, said):

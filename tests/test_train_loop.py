@@ -9,8 +9,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
+from atlasvid_core import flow
 from atlasvid_core.train import loop
 from atlasvid_core.train.config import TrainConfig
 from atlasvid_core.train.resume import Position
@@ -112,6 +114,81 @@ def test_steps_without_finite_gradients_are_left_out_and_end_the_run(folder, tmp
     with pytest.raises(ValueError, match="2 steps in a row"):
         run.step()
     assert "not finite" in capsys.readouterr().out
+
+
+def test_a_scaler_lowers_its_scale_after_an_overflow_and_the_run_goes_on(
+    folder, tmp_path, monkeypatch
+):
+    """What precision fp16 does on a GPU, with a scaler of the CPU's."""
+    run = loop.Run(config_of(folder, out=tmp_path))
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16)
+    run.accelerator.scaler, run.accelerator.native_amp = scaler, True
+    run.optimiser = type(run.optimiser)(run.optimiser.optimizer, scaler=scaler)
+    run.accelerator._optimizers = [run.optimiser]
+    monkeypatch.setattr(run.accelerator.state, "_mixed_precision", "fp16")
+    weight = next(iter(run.weights.values()))
+    before = weight.detach().clone()
+    weight.data[0, 0] = float("inf")
+    run.step()
+    assert (run.position.bad, scaler.get_scale()) == (1, 2.0**15)
+    assert all(value.isfinite().all() for value in run.ema.average.values())
+    weight.data.copy_(before)
+    run.step()
+    assert (run.position.bad, scaler.get_scale()) == (0, 2.0**15)
+    assert not torch.equal(weight, before)
+
+
+def test_without_a_largest_norm_gradients_are_what_they_are(folder, tmp_path):
+    """AdamW's first moment is a tenth of the gradient."""
+    moments = []
+    for clip in (0.0, 1e-3):
+        run = loop.Run(config_of(folder, out=tmp_path, clip=clip))
+        _, norm = run.step()
+        kept = run.optimiser.optimizer.state.values()
+        moments.append(torch.cat([state["exp_avg"].flatten() for state in kept]).norm())
+    torch.testing.assert_close(moments[0], torch.tensor(0.1 * norm))
+    torch.testing.assert_close(moments[1], torch.tensor(0.1 * 1e-3), rtol=1e-2, atol=0)
+
+
+def test_a_run_that_died_before_its_last_export_exports_when_started_again(folder, tmp_path):
+    config = config_of(folder, out=tmp_path)
+    blocked = tmp_path / "detail.safetensors"
+    blocked.mkdir()  # nothing can be written under this name
+    with pytest.raises(OSError):
+        loop.run(config)
+    blocked.rmdir()
+    assert loop.run(config) == 0
+    trained = {name: value for name, value in state(config).items() if name.startswith("ema.")}
+    for role in ("proxy", "detail"):
+        saved = load_file(tmp_path / f"{role}.safetensors")
+        name = "blocks.0.self_attn.q.lora_B"
+        (want,) = (v for n, v in trained.items() if f"{name}.{role}" in n)
+        assert torch.equal(saved[f"diffusion_model.{name}.weight"], want.bfloat16())
+
+
+@pytest.fixture
+def other_precision():
+    """accelerate takes one precision a process."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.mark.parametrize("stage", ["stage1", "guide"])
+def test_the_network_reads_the_noise_level_that_it_is_told(
+    folder, tmp_path, stage, other_precision
+):
+    """In bfloat16 0.999 is 1: noise has to be mixed in before anything is rounded."""
+    config = config_of(folder, stage, out=tmp_path, precision="bf16", shift=100.0)
+    run = loop.Run(replace(config, base=replace(config.base, dtype="bfloat16")))
+    read = []
+    embedding = run.student.base.patch_embedding
+    embedding.register_forward_pre_hook(lambda _, given: read.append(given[0]))
+    run.gradients(0)
+    run.held_out_loss()
+    for batch in (run.clips.batch(0), run.clips.held_out_batches()[0]):
+        noisy = flow.noised(batch.x0, batch.noise, batch.sigma_B).bfloat16().float()
+        assert any(x.shape == noisy.shape and torch.equal(x, noisy) for x in read)
 
 
 def test_ctrl_c_saves_and_the_same_command_goes_on(folder, tmp_path):

@@ -10,15 +10,36 @@ import dataclasses
 import difflib
 import sys
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
+from ..attention import BACKENDS
 from ..attention.mask import check_reach
 from ..rope import ALIGNMENTS
 from ..units import Grid, lat_from_px
 
 STAGES = ("stage1", "guide", "refine")
 PRECISIONS = {"bf16": "bfloat16", "fp16": "float16", "no": "float32"}
+ONE_OF = {
+    "stage": STAGES,
+    "base.dtype": tuple(PRECISIONS.values()),
+    "attention.alignment": ALIGNMENTS,
+    "attention.backend": BACKENDS,
+    "train.precision": tuple(PRECISIONS),
+}
+AT_LEAST = {
+    1: (
+        "data.proxies", "data.passes", "data.group", "data.shard", "data.text_tokens",
+        "train.steps", "train.batch", "train.accumulate", "train.rank", "train.alpha",
+        "train.bad_steps", "log.sample_steps",
+    ),
+    0: (
+        "data.held_out", "train.lr", "train.weight_decay", "train.warmup", "train.cooldown",
+        "train.clip", "log.line", "log.save", "log.validate", "log.sample", "log.sample_count",
+    ),
+}  # fmt: skip
+ABOVE_0 = ("data.fps", "train.shift")
 
 
 @dataclass(frozen=True)
@@ -94,7 +115,7 @@ class TrainConfig:
     weight_decay: float = 0.01
     warmup: int = 100
     cooldown: int = 0  # last steps, over which the rate falls to nothing
-    clip: float = 1.0  # largest gradient norm
+    clip: float = 1.0  # largest gradient norm; 0: any
     rank: int = 16
     alpha: int = 16
     shift: float = 5.0  # of the noise levels, as sampling has it
@@ -143,6 +164,8 @@ def load(path: Path, changes: list[str] | tuple[str, ...] = ()) -> Config:
         table = values
         for section in sections:
             table = table.setdefault(section, {})
+            if not isinstance(table, dict):
+                raise ValueError(f"{change!r} changes nothing: {section} is no table of settings.")
         table[name] = _toml(f"x = {value}", change)["x"]
     return from_values(values)
 
@@ -203,43 +226,39 @@ def _says(hint: Any) -> str:
 def _check(config: Config) -> None:
     data, train, attention = config.data, config.train, config.attention
 
-    def must(good: bool, name: str, value: Any, limit: str) -> None:
+    def must(good: bool, name: str, limit: str) -> None:
         if not good:
+            value = attrgetter(name)(config)
             raise ValueError(f"setting {name} is {value!r}: it must be {limit}.")
 
-    must(config.stage in STAGES, "stage", config.stage, f"one of {', '.join(STAGES)}")
+    for name, choices in ONE_OF.items():
+        must(attrgetter(name)(config) in choices, name, f"one of {', '.join(choices)}")
     _ = data.lat  # frames and sizes that fit the VAE and the patches
-    must(min(data.r_t, default=0) >= 1, "data.r_t", data.r_t, "a list of numbers from 1 on")
+    for least, names in AT_LEAST.items():
+        for name in names:
+            must(attrgetter(name)(config) >= least, name, f"at least {least}")
+    for name in ABOVE_0:
+        must(attrgetter(name)(config) > 0, name, "above 0")
+    must(min(data.r_t, default=0) >= 1, "data.r_t", "a list of numbers from 1 on")
     if config.stage == "stage1":
-        must(len(data.r_t) == 1, "data.r_t", data.r_t, "one number: a stage-1 LoRA has one r_t")
+        must(len(data.r_t) == 1, "data.r_t", "one number: a stage-1 LoRA has one r_t")
     for name in ("proxy_height", "render_height"):
         sides = getattr(data, name)
         good = len(sides) == 2 and 16 <= sides[0] <= sides[1]
         needed = name == "proxy_height" or data.crops
-        must(good or (not needed and not sides), f"data.{name}", sides, "[low, high], 16 at least")
+        must(good or (not needed and not sides), f"data.{name}", "[low, high], 16 at least")
     if data.crops:
         low = data.render_height[0]
-        must(low >= data.height, "data.render_height", low, f"at least the height {data.height}")
+        must(low >= data.height, "data.render_height", f"at least the height {data.height}")
     if data.proxy_frames:
         lat_from_px(data.proxy_frames, data.height, data.width)
-    for name in ("proxies", "passes", "group", "shard"):
-        must(getattr(data, name) >= 1, f"data.{name}", getattr(data, name), "at least 1")
-    for name in ("steps", "batch", "accumulate", "rank"):
-        must(getattr(train, name) >= 1, f"train.{name}", getattr(train, name), "at least 1")
-    for name in ("warmup", "cooldown"):
-        must(getattr(train, name) >= 0, f"train.{name}", getattr(train, name), "at least 0")
-    must(len(train.betas) == 2, "train.betas", train.betas, "two numbers")
-    must(0 <= train.ema < 1, "train.ema", train.ema, "from 0 to below 1")
-    precisions = f"one of {', '.join(PRECISIONS)}"
-    must(train.precision in PRECISIONS, "train.precision", train.precision, precisions)
-    dtypes = f"one of {', '.join(PRECISIONS.values())}"
-    must(config.base.dtype in PRECISIONS.values(), "base.dtype", config.base.dtype, dtypes)
+    good = len(train.betas) == 2 and all(0 <= beta < 1 for beta in train.betas)
+    must(good, "train.betas", "two numbers from 0 to below 1")
+    must(0 <= train.ema < 1, "train.ema", "from 0 to below 1")
+    must(0 <= train.empty_prompt_share <= 1, "train.empty_prompt_share", "from 0 to 1")
     good = len(attention.cube) == 3 and min(attention.cube) >= 1
-    must(good, "attention.cube", attention.cube, "[t, h, w] tokens, 1 at least")
+    must(good, "attention.cube", "[t, h, w] tokens, 1 at least")
     check_reach(attention.reach)
-    aligned = f"one of {', '.join(ALIGNMENTS)}"
-    must(attention.alignment in ALIGNMENTS, "attention.alignment", attention.alignment, aligned)
     if config.stage == "refine":
-        for name in ("proxy_lora", "detail_lora"):
-            value = getattr(config.base, name)
-            must(bool(value), f"base.{name}", value, "a LoRA that stage guide saved")
+        for name in ("base.proxy_lora", "base.detail_lora"):
+            must(bool(attrgetter(name)(config)), name, "a LoRA that stage guide saved")

@@ -80,6 +80,8 @@ class Run:
         )
         if first == 0:
             self.look()
+        if first >= self.config.train.steps:  # it may have ended between the state and its export
+            self.export()
         loss_sum, since = 0.0, 0
         with interrupts() as pressed:
             while self.position.step < self.config.train.steps:
@@ -111,10 +113,13 @@ class Run:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(train, position.step)
         loss = self.gradients(position.step)
-        norm = float(self.accelerator.clip_grad_norm_(list(self.weights.values()), train.clip))
+        most = train.clip or float("inf")
+        norm = float(self.accelerator.clip_grad_norm_(list(self.weights.values()), most))
         position.step += 1
-        if torch.isfinite(torch.tensor([loss, norm])).all():
-            self.optimiser.step()
+        finite = bool(torch.isfinite(torch.tensor([loss, norm])).all())
+        if finite or self.accelerator.scaler is not None:
+            self.optimiser.step()  # a scaler passes over gradients that are not, and scales less
+        if finite:
             self.ema.update(position.step)
             position.bad = 0
         else:
@@ -132,10 +137,9 @@ class Run:
         """Leave the mean gradients of this step's batches in `.grad`; -> their mean loss."""
         accelerator, each = self.accelerator, self.config.train.accumulate
         world, total = accelerator.num_processes, torch.zeros((), device=self.device)
-        dtype = getattr(torch, self.config.base.dtype)
         for i in range(each):
             number = (step * each + i) * world + accelerator.process_index
-            batch = self.clips.batch(number).to(self.device, dtype)
+            batch = self.clips.batch(number).to(self.device, torch.float32)
             idle = accelerator.no_sync(self.network) if i < each - 1 else contextlib.nullcontext()
             with idle:
                 loss = self.network(batch).mean() / each
@@ -164,11 +168,11 @@ class Run:
     def held_out_loss(self) -> float:
         """Mean flow loss over the held-out clips, shared out among the processes."""
         total = torch.zeros(2, device=self.device, dtype=torch.float64)
-        dtype, accelerator = getattr(torch, self.config.base.dtype), self.accelerator
+        accelerator = self.accelerator
         mine = self.clips.held_out_batches()[accelerator.process_index :: accelerator.num_processes]
         for batch in mine:
             with accelerator.autocast():
-                losses = self.student(batch.to(self.device, dtype)).double()
+                losses = self.student(batch.to(self.device, torch.float32)).double()
             total += torch.stack([losses.sum(), torch.ones_like(losses).sum()])
         total = accelerator.reduce(total, "sum")
         return float(total[0] / total[1])
@@ -177,6 +181,10 @@ class Run:
         """The full state, and what it comes to as files for ComfyUI: the average's weights."""
         if self.accelerator.is_main_process:
             save_state(self.state_file, self.optimiser.optimizer, self.ema, self.position)
+        self.export()
+
+    def export(self) -> None:
+        if self.accelerator.is_main_process:
             with self.ema.worn():
                 export(self.student, self.clips.training, self.out, self.position.step)
         self.accelerator.wait_for_everyone()

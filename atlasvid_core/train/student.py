@@ -48,10 +48,16 @@ class Student(nn.Module):
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
     def forward(self, batch: Batch) -> Tensor:
-        """-> flow loss [B]: mean square error of the velocity."""
+        """-> flow loss [B]: mean square error of the velocity. The batch is in float32.
+
+        Only what the network reads is rounded to its dtype: a noise level in bfloat16 would be
+        another than the timestep's, close to 1 by a third of what is left of the signal.
+        """
         noisy = flow.noised(batch.x0, batch.noise, batch.sigma_B)
-        seen = self.velocity(batch, noisy, batch.sigma_B)
-        error = seen.float() - flow.velocity_target(batch.x0.float(), batch.noise.float())
+        dtype = getattr(torch, self.config.base.dtype)
+        read = batch.to(noisy.device, dtype)
+        error = self.velocity(read, noisy.to(dtype), batch.sigma_B).float()
+        error = error - flow.velocity_target(batch.x0, batch.noise)
         return error.square().mean(dim=(1, 2, 3, 4))
 
     def velocity(self, batch: Batch, noisy: Tensor, sigma_B: Tensor) -> Tensor:
