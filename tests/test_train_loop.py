@@ -18,7 +18,7 @@ from atlasvid_core.train.config import TrainConfig
 from atlasvid_core.train.resume import Position
 
 from .conftest import ROOT
-from .train_common import config_of
+from .train_common import CPU, config_of
 
 
 @pytest.fixture(scope="module")
@@ -167,16 +167,18 @@ def test_a_run_that_died_before_its_last_export_exports_when_started_again(folde
 
 
 @pytest.fixture
-def other_precision():
-    """accelerate takes one precision a process."""
+def own_accelerator():
+    """accelerate takes one precision and one group of processes a process."""
     AcceleratorState._reset_state(reset_partial_state=True)
     yield
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
     AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.mark.parametrize("stage", ["stage1", "guide"])
 def test_the_network_reads_the_noise_level_that_it_is_told(
-    folder, tmp_path, stage, other_precision
+    folder, tmp_path, stage, own_accelerator
 ):
     """In bfloat16 0.999 is 1: noise has to be mixed in before anything is rounded."""
     config = config_of(folder, stage, out=tmp_path, precision="bf16", shift=100.0)
@@ -205,6 +207,19 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(folder, tmp_path):
     assert float(next(v for k, v in state(config).items() if k.startswith("step."))) == 1
     assert loop.run(config) == 0
     assert float(next(v for k, v in state(config).items() if k.startswith("step."))) == 3
+
+
+def test_processes_wait_for_the_one_that_samples(folder, tmp_path, monkeypatch, own_accelerator):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    told = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}  # fmt: skip
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    loop.Run(config_of(folder, out=tmp_path))
+    group = torch.distributed.distributed_c10d._get_default_group()
+    assert group._get_backend(CPU).options._timeout == loop.MOST_WAIT
 
 
 def test_two_processes_make_the_gradients_of_one(folder, tmp_path):

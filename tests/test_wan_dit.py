@@ -9,6 +9,8 @@ from safetensors.torch import save_file
 from atlasvid_core.wan.dit import WanConfig, WanDiT
 from atlasvid_core.wan.io import dit_config, load_dit
 
+from .memory_common import Largest
+
 TINY = WanConfig(width=256, ffn_width=512, layers=2)
 CONFIGS = {"t2v": TINY, "i2v": dataclasses.replace(TINY, in_channels=36, image=True)}
 
@@ -54,6 +56,20 @@ def test_sizes_are_read_off_the_file(tmp_path, kind):
     loaded = load_dit(tmp_path / "dit.safetensors")
     assert loaded.config == CONFIGS[kind]
     assert all(torch.equal(v, loaded.state_dict()[k]) for k, v in model.state_dict().items())
+
+
+def test_a_model_in_bfloat16_is_never_held_in_float32(tmp_path):
+    model = random_dit(CONFIGS["t2v"])
+    save_file(model.bfloat16().state_dict(), tmp_path / "dit.safetensors")
+    with Largest() as largest:
+        loaded = load_dit(tmp_path / "dit.safetensors", torch.bfloat16)
+    embedding = loaded.patch_embedding.weight
+    assert largest.bytes[torch.float32] <= embedding.numel() * 4
+    assert {n: p.dtype for n, p in loaded.named_parameters() if p.dtype != torch.bfloat16} == {
+        f"patch_embedding.{name}": torch.float32 for name in ("weight", "bias")
+    }
+    for name, value in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name].bfloat16(), value), name
 
 
 def test_another_file_is_refused_in_words():

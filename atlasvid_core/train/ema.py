@@ -25,15 +25,13 @@ class Ema:
 
     @contextmanager
     def worn(self) -> Iterator[None]:
-        """The weights are the average for the time of the block."""
-        own = {name: p.detach().clone() for name, p in self.weights.items()}
-        self._put(self.average)
+        """The weights are the average for the time of the block, and the average is they."""
+        self._exchange()
         try:
             yield
         finally:
-            self._put(own)
+            self._exchange()
 
-    @torch.no_grad()
-    def _put(self, values: dict[str, Tensor]) -> None:
+    def _exchange(self) -> None:
         for name, p in self.weights.items():
-            p.copy_(values[name])
+            p.data, self.average[name] = self.average[name], p.data

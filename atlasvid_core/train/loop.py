@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ from .resume import Position, load_state, save_state
 from .student import Student, make_student
 
 STOPPED = 130
+MOST_WAIT = timedelta(hours=4)  # of processes for the one that samples: 10 minutes by default
 
 
 def run(config: Config) -> int:
@@ -34,10 +36,14 @@ class Run:
 
     def __init__(self, config: Config) -> None:
         from accelerate import Accelerator
+        from accelerate.utils import InitProcessGroupKwargs
 
         train = config.train
         self.config, self.clips = config, Clips(config)
-        self.accelerator = Accelerator(mixed_precision=train.precision, cpu=train.cpu)
+        self.accelerator = Accelerator(
+            mixed_precision=train.precision, cpu=train.cpu,
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=MOST_WAIT)],
+        )  # fmt: skip
         self.device, self.out = self.accelerator.device, Path(config.out)
         self.student: Student = make_student(config, self.device)
         self.weights = self.student.trainable()
@@ -161,8 +167,20 @@ class Run:
             self.reporter.scalars(step, held_out_loss=loss)
         due = log.sample and (last or step % log.sample == 0) and self.config.base.vae
         if due and self.clips.held_out and self.accelerator.is_main_process:
+            self.sample()
+
+    def sample(self) -> None:
+        """Sample videos; what keeps them from being made is said and does not end the run."""
+        step = self.position.step
+        try:
             with self.ema.worn(), self.accelerator.autocast():
                 sample_videos(self.student, self.clips, self.reporter, step, self.device)
+        except (RuntimeError, OSError, ValueError) as error:  # of memory, of the disk, of a file
+            self.reporter.say(
+                f"step {step}: no sample videos ({type(error).__name__}: {error}). Training goes "
+                "on; log.sample=0 leaves them out"
+            )
+        torch.cuda.empty_cache()  # for the steps to come; without CUDA nothing
 
     @torch.no_grad()
     def held_out_loss(self) -> float:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .. import flow
+from ..budget import GIB
+from ..decode import decode_pixels
+from ..tile_plan import plan_tiles
+from ..walk import frames_px
 from .clips import Batch, Clips
 from .config import Config
 from .student import Joint, Student
+
+DECODE_BYTES = 4 * GIB  # of a sample's decode beside the VAE, whatever the video's size
 
 
 def duration(seconds: float) -> str:
@@ -53,29 +60,40 @@ class Reporter:
             f"{pace:.2f} s a step, {duration(left)} left"
         )
 
-    def video(self, name: str, step: int, video: Tensor, fps: float) -> None:
-        """[3, T, H, W] in -1..1 -> a file, and its middle frame on the board."""
-        frames = ((video.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 3, 0)
-        path = Path(self.config.out) / "samples" / f"{step:06d}-{name}.mp4"
-        write_video(path, frames, fps)
-        if self.board is not None:
-            self.board.add_image(name, frames[len(frames) // 2].numpy(), step, dataformats="HWC")
+    @property
+    def samples(self) -> Path:
+        return Path(self.config.out) / "samples"
+
+    def video(
+        self, name: str, step: int, frames: Iterable[Tensor], middle: int, fps: float
+    ) -> None:
+        """Frames, uint8 [H, W, 3] -> a file, and the one of number `middle` on the board."""
+
+        def passing() -> Iterator[Tensor]:
+            for number, frame in enumerate(frames):
+                if number == middle and self.board is not None:
+                    self.board.add_image(name, frame.numpy(), step, dataformats="HWC")
+                yield frame
+
+        write_video(self.samples / f"{step:06d}-{name}.mp4", passing(), fps)
 
     def close(self) -> None:
         if self.board is not None:
             self.board.close()
 
 
-def write_video(path: Path, frames: Tensor, fps: float) -> None:
-    """uint8 [T, H, W, 3] -> an mp4 beside its final name, then renamed."""
+def write_video(path: Path, frames: Iterable[Tensor], fps: float) -> None:
+    """Frames, uint8 [H, W, 3], as they come -> an mp4 beside its final name, then renamed."""
     import cv2
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"part-{path.name}")
-    size = (frames.shape[2], frames.shape[1])
-    writer = cv2.VideoWriter(str(part), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
-    for frame in frames.numpy():
-        writer.write(frame[..., ::-1].copy())
+    part, writer = path.with_name(f"part-{path.name}"), None
+    for frame in frames:
+        if writer is None:
+            size = (frame.shape[1], frame.shape[0])
+            writer = cv2.VideoWriter(str(part), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
+        writer.write(frame.numpy()[..., ::-1].copy())
+    assert writer is not None
     writer.release()
     part.replace(path)
 
@@ -109,21 +127,34 @@ def sampled(student: Student, batch: Batch, seed: int, empty: Tensor) -> Tensor:
     return flow.euler(velocity, noise.to(one.x0.device), levels)
 
 
+@torch.no_grad()
+def decoded(vae: nn.Module, latent_16THW: Tensor, folder: Path) -> Iterator[Tensor]:
+    """A latent as the DiT sees it -> frames, uint8 [H, W, 3]; what is parked lies in `folder`."""
+    from ..wan.latents import from_model_space
+
+    h, w = latent_16THW.shape[2:]
+    plan = plan_tiles(vae, (h, w), DECODE_BYTES)
+    raw = from_model_space(latent_16THW.float()[None])[0]
+    for frame in decode_pixels(vae, raw, plan, folder, bits=8):
+        yield frame[0]
+
+
 def sample_videos(student: Student, clips: Clips, reporter: Reporter, step: int, device) -> None:
     """Videos of held-out clips under the weights worn now; at step 0 of the truth, too."""
     from ..wan.io import load_vae
-    from ..wan.latents import from_model_space
 
     config = student.config
     vae = load_vae(config.base.vae).to(device)
     dtype = getattr(torch, config.base.dtype)
     fps = config.data.fps / (config.data.r_t[0] if config.stage == "stage1" else 1)
+    reporter.samples.mkdir(parents=True, exist_ok=True)
     batches = clips.held_out_batches()[: config.log.sample_count]
     for number, batch in enumerate(batches):
         latents = {"sample": sampled(student, batch.to(device, dtype), number, clips.text(""))}
         if step == 0:
             latents["truth"] = batch.x0[:1].to(device)
         for name, latent in latents.items():
-            with torch.no_grad():
-                video = vae.decode(from_model_space(latent.float()))[0].cpu()
-            reporter.video(f"{name}-{number}", step, video, fps)
+            with torch.autocast(latent.device.type, enabled=False):  # the VAE stays in float32
+                frames = decoded(vae, latent[0], reporter.samples)
+                middle = frames_px(latent.shape[2]) // 2
+                reporter.video(f"{name}-{number}", step, frames, middle, fps)

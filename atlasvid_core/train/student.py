@@ -145,7 +145,7 @@ STUDENTS: dict[str, type[Student]] = {"stage1": Stage1, "guide": Joint, "refine"
 
 def make_student(config: Config, device: torch.device) -> Student:
     """The base from its file with fresh adapters, on the device. ValueError for an i2v base."""
-    base = load_dit(config.base.file, getattr(torch, config.base.dtype))
+    base = load_dit(config.base.file, getattr(torch, config.base.dtype), device)
     if base.config.in_channels != base.config.out_channels:
         raise ValueError(
             f"{config.base.file} is an image-to-video model ({base.config.in_channels} channels "

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -31,11 +32,21 @@ def dit_config(weights: dict[str, Tensor]) -> WanConfig:
     )
 
 
-def load_dit(path: str | Path, dtype: torch.dtype = torch.float32) -> WanDiT:
-    weights = load_file(path)
-    model = WanDiT(dit_config(weights))
-    model.load_state_dict(weights)
-    model.to(dtype).patch_embedding.float()  # as the host keeps it, whatever the rest is
+def load_dit(
+    path: str | Path, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+) -> WanDiT:
+    """Each tensor goes from the file to the device by itself: memory is that of the model.
+
+    The patch embedding stays float32, as the host keeps it, whatever the rest is.
+    """
+    weights = {}
+    with safe_open(path, "pt") as file:
+        for name in file.keys():  # noqa: SIM118  # a file, no dict
+            kept = torch.float32 if name.startswith("patch_embedding.") else dtype
+            weights[name] = file.get_tensor(name).to(device, kept, copy=True)
+    with torch.device("meta"):
+        model = WanDiT(dit_config(weights))
+    model.load_state_dict(weights, assign=True)
     return model.eval().requires_grad_(False)
 
 
