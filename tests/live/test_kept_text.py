@@ -24,7 +24,7 @@ def ask(server, encoder):
     """-> run(text): the kinds of nodes that ran, what the node says; on a server that forgot."""
 
     def run(text: str, **loader) -> tuple[set[str], str]:
-        server.client.read("/free", b'{"unload_models": true, "free_memory": true}')
+        server.forget()
         loader = {"clip_name": encoder, "type": "stable_diffusion", "device": "default"} | loader
         workflow = {
             "1": {"class_type": "CLIPLoader", "inputs": loader},
