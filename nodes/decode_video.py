@@ -18,6 +18,7 @@ from .fingerprint import fingerprint
 from .finished_video import FinishedVideo
 from .kept_steps import deliver
 from .sockets import CATEGORY, search
+from .temporary_video import TemporaryVideo
 from .timing import timed
 
 NODE = "TiledVAEDecodeToVideo"
@@ -92,7 +93,7 @@ class TiledVAEDecodeToVideo(io.ComfyNode):
             write_video(path, decoding.frames(), form, sound)
         decoding.finished()
         on_saved = partial(_delivered, fingerprint(samples["samples"]))
-        return io.NodeOutput(FinishedVideo(str(path), codec, on_saved))
+        return io.NodeOutput(FinishedVideo(TemporaryVideo(path), codec, on_saved))
 
 
 def _delivered(latent: str, path: Path) -> None:

@@ -1,5 +1,7 @@
 """TiledVAEDecode and TiledVAEDecodeToVideo against the stock VAEDecode, on a tiny random VAE."""
 
+import gc
+import os
 from types import SimpleNamespace
 
 import av
@@ -132,6 +134,25 @@ def test_a_number_is_taken_while_its_video_is_saved(to_video, output, monkeypatc
     video.save_to(str(folder / "a_00001_.mp4"), codec=codec)
     assert set(numbers) == {2}
     assert [path.name for path in folder.iterdir()] == ["a_00001_.mp4"]
+
+
+def test_videos_that_nobody_holds_go_once_they_take_too_much(to_video, monkeypatch):
+    """A server that makes many, each saved elsewhere, does not keep them all."""
+    from atlasvid_pack.nodes import temporary_video
+    from comfy_api.latest import InputImpl
+
+    def made():
+        return to_video(torch.randn(1, 16, 2, 8, 8))
+
+    gc.collect()
+    temporary_video._left.clear()
+    held, derived = made(), InputImpl.VideoFromFile(made().get_stream_source())  # as a part of it
+    size = os.path.getsize(held.get_stream_source())
+    monkeypatch.setattr(temporary_video, "KEEP_BYTES", int(2.5 * size))
+    paths = [str(made().get_stream_source()) for _ in range(5)]
+    gc.collect()
+    assert [os.path.exists(path) for path in paths] == [False] * 3 + [True] * 2  # a page's
+    assert held.get_dimensions() == derived.get_dimensions() == (64, 64)
 
 
 def test_a_cancel_leaves_no_file(to_video, monkeypatch):
