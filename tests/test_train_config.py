@@ -4,9 +4,14 @@ import ast
 import re
 
 import pytest
+import torch
 
+from atlasvid_core.cost import parameters
 from atlasvid_core.train import config as settings
 from atlasvid_core.train.__main__ import main
+from atlasvid_core.train.adapters import modules_of
+from atlasvid_core.units import tok_from_lat
+from atlasvid_core.wan.dit import WanConfig, WanDiT
 
 from .conftest import ROOT
 
@@ -29,6 +34,29 @@ def test_presets_for_wan_are_the_papers(path):
     assert config.attention.cube == (4, 8, 8)
     assert config.data.frames == (13 if refine else 81)
     assert config.data.height == (2160 if refine else 720)
+
+
+@pytest.mark.parametrize("path", [p for p in PRESETS if "wan" in p.stem], ids=lambda p: p.stem)
+def test_presets_for_wan_say_what_they_take(path):
+    config, told = settings.load(path), path.read_text(encoding="utf-8")
+    sizes = WanConfig(5120, 13824, 40) if "14b" in path.stem else WanConfig()
+    with torch.device("meta"):
+        model = WanDiT(sizes)
+    layers = dict(model.named_modules())
+    roles = {"stage1": ("stage1",), "guide": ("proxy", "detail"), "refine": ()}[config.stage]
+    carry = [layers[name] for role in roles for name in modules_of(role, sizes.layers)]
+    trained = sum(config.train.rank * (at.in_features + at.out_features) for at in carry)
+    if config.stage == "refine":
+        trained = sum(p.numel() for block in model.blocks for p in block.ffn.parameters())
+    hidden = sizes.layers * tok_from_lat(config.data.lat).count * sizes.width
+    want = [2 * parameters(sizes), 20 * trained, 2 * hidden]
+    found = re.search(
+        r"holds (\d+) GB: base ([\d.]+), trained weights ([\d.]+), hidden states ([\d.]+), a layer"
+        r"\s+# at work (\d+)", told
+    )  # fmt: skip
+    together, *parts, layer = map(float, found.groups())
+    assert parts == [round(size / 1e9, 1) for size in want]
+    assert together == round(sum(want) / 1e9 + layer)
 
 
 def test_all_models_have_all_their_presets():
