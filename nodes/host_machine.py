@@ -72,6 +72,12 @@ def header(kind: str, name: str) -> Mapping[str, tuple[tuple[int, ...], str]] | 
         return None
 
 
+def file_bytes(kind: str, name: str) -> int | None:
+    """The size of a model file; None where there is none (see `header`)."""
+    path = folder_paths.get_full_path(kind, name)
+    return os.path.getsize(path) if path else None
+
+
 class KeptCalibration:
     """How fast this machine is: measured in the background once a start, the fastest ever kept.
 

@@ -10,7 +10,7 @@ import sys
 
 from aiohttp import web
 
-from .host_machine import CALIBRATION, header, machine
+from .host_machine import CALIBRATION, file_bytes, header, machine
 from .plan_route import answer
 
 PATH = "/atlasvid/plan"
@@ -34,5 +34,5 @@ def register() -> None:
         except ValueError:
             return web.json_response({"error": "The body is no JSON."}, status=400)
         measuring = CALIBRATION.begin(idle)
-        found = await asyncio.to_thread(answer, body, machine(), header)
+        found = await asyncio.to_thread(answer, body, machine(), header, file_bytes)
         return web.json_response({**found, "measuring": measuring})

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
+from ..atlasvid_core.cost import parameters
 from ..atlasvid_core.cost_table import MODELS
 from ..atlasvid_core.estimate import PIXEL_BITS, Job, Machine
 from ..atlasvid_core.plan_report import report
@@ -21,25 +22,28 @@ from ..atlasvid_core.wan.io import dit_config
 from .kept_guide import DTYPES
 
 Header = Callable[[str, str], Mapping[str, tuple[tuple[int, ...], str]] | None]
+FileBytes = Callable[[str, str], int | None]
 GIB = 2**30
+FOLDER = "diffusion_models"
 LABELS = {"1.3b": "Wan2.1 1.3B", "14b": "Wan2.1 14B", "tiny": "AtlasVid-Tiny"}
 IN_NAMES = (("14b", r"14\s*b"), ("1.3b", r"1[._]3\s*b"), ("tiny", r"atlasvid_tiny"))
 
 
 @dataclass(frozen=True)
 class Model:
-    """The model that figures are for. `source`: file, name (of a file), chosen, default."""
+    """The model that figures are for. `source`: file, name (of a file), chosen, unknown (a file
+    that is not here or no Wan2.1, and no size in its name), default (no file at all)."""
 
     config: WanConfig
-    weight_bytes: int
     label: str
     source: str
+    weight_bytes: float = 0
 
 
-def answer(body: Any, machine: Machine, header: Header) -> dict[str, Any]:
+def answer(body: Any, machine: Machine, header: Header, file_bytes: FileBytes) -> dict[str, Any]:
     try:
         inputs, asked = body["inputs"], body.get("job") or {}
-        model = model_of(asked, machine, header)
+        model = model_of(asked, machine, header, file_bytes)
         found = report(inputs, job_of(asked, model, machine, header), machine)
     except ValueError as error:
         return {"error": str(error)}
@@ -48,26 +52,41 @@ def answer(body: Any, machine: Machine, header: Header) -> dict[str, Any]:
     return {**found, "model": {"label": model.label, "source": model.source}}
 
 
-def model_of(asked: Mapping[str, Any], machine: Machine, header: Header) -> Model:
+def model_of(
+    asked: Mapping[str, Any], machine: Machine, header: Header, file_bytes: FileBytes
+) -> Model:
     """By choice, else by the file that the workflow loads, else by that file's name."""
     name, chosen = str(asked.get("model_file") or ""), asked.get("model") or "auto"
-    small = 1 if "fp8" in name.lower() else machine.value_bytes
+    weights = (header(FOLDER, name) if name else None) or {}
+    named = next((key for key, p in IN_NAMES if re.search(p, name, re.IGNORECASE)), None)
     if chosen != "auto":
         if chosen not in MODELS:
             raise ValueError(f"model {chosen!r} is unknown: choose auto, {', '.join(MODELS)}.")
-        return Model(MODELS[chosen], small, LABELS[chosen], "chosen")
-    weights = header("diffusion_models", name) if name else None
-    if weights and "head.modulation" in weights:
+        model = Model(MODELS[chosen], LABELS[chosen], "chosen")
+    elif "head.modulation" in weights:
         config = dit_config({k: SimpleNamespace(shape=shape) for k, (shape, _) in weights.items()})
-        kind = weights["blocks.0.ffn.0.weight"][1]
         known = {config_: LABELS[key] for key, config_ in MODELS.items()}
         size = f"Wan, {config.width} wide, {config.layers} layers"
-        label = known.get(_plain(config), size)
-        return Model(config, 1 if kind.startswith("F8") else machine.value_bytes, label, "file")
-    for key, pattern in IN_NAMES:
-        if re.search(pattern, name, re.IGNORECASE):
-            return Model(MODELS[key], small, LABELS[key], "name")
-    return Model(MODELS["1.3b"], small, LABELS["1.3b"], "default")
+        model = Model(config, known.get(_plain(config), size), "file")
+    elif named:
+        model = Model(MODELS[named], LABELS[named], "name")
+    else:
+        model = Model(MODELS["1.3b"], LABELS["1.3b"], "unknown" if name else "default")
+    size_bytes = file_bytes(FOLDER, name) if name.lower().endswith(".gguf") else None
+    if size_bytes:  # kept as they lie in the file, and unpacked a layer at a time
+        its = MODELS[named] if named else model.config
+        return replace(model, weight_bytes=size_bytes / parameters(its))
+    fp8 = _in_fp8(name, weights, str(asked.get("weight_dtype") or ""))
+    return replace(model, weight_bytes=1 if fp8 else machine.value_bytes)
+
+
+def _in_fp8(name: str, weights: Mapping[str, Any], weight_dtype: str) -> bool:
+    """By the loader, else by the file, else by its name."""
+    if weight_dtype.startswith("fp8"):
+        return True
+    if "blocks.0.ffn.0.weight" in weights:
+        return weights["blocks.0.ffn.0.weight"][1].startswith("F8")
+    return "fp8" in name.lower()
 
 
 def _plain(config: WanConfig) -> WanConfig:

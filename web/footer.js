@@ -7,6 +7,7 @@ import { everyNode } from "./within.js";
 import { wordsOf } from "./words.js";
 
 const kept = new Set(); // ids in the job of nodes that the running or last one did not run again
+let workflow; // the one that they are nodes of
 const FONT = "11px sans-serif";
 const BELOW_PX = 14;
 const CLASS = "atlasvid-footer";
@@ -67,6 +68,10 @@ app.registerExtension({
       app.graph?.setDirtyCanvas(true);
     });
     setInterval(attach, LOOK_MS); // elements come and go as the page scrolls
+  },
+  afterConfigureGraph() { // undo configures the same one again
+    if (app.graph.id !== workflow) kept.clear();
+    workflow = app.graph.id;
   },
   beforeRegisterNodeDef(nodeType, nodeData) {
     if (!nodeData.name.startsWith("AtlasVid")) return;

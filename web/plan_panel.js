@@ -2,7 +2,7 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { inputsOf, jobOf, settable, userOf } from "./plan/graph.js";
+import { inputsOf, jobOf, ruleOf, userOf } from "./plan/graph.js";
 import { LABELS } from "./plan/labels.js";
 import { View } from "./plan/view.js";
 import { inLanguage } from "./words.js";
@@ -69,7 +69,7 @@ class Panel {
   ruling(changes) {
     return changes.flatMap(({ inputs, node = NODE }) => {
       const user = userOf(this.node, node);
-      return Object.entries(inputs).map(([name, value]) => ({ ...settable(user, name), value }));
+      return Object.entries(inputs).map(([name, value]) => ({ ...ruleOf(user, name), value }));
     });
   }
 
@@ -83,11 +83,13 @@ class Panel {
   /** Ask the server once things have been still for a moment, if anything is new. */
   refresh() {
     if (!this.node.graph) return;
-    const { inputs, hidden } = inputsOf(this.node);
+    const [plan, { job, hidden }] = [inputsOf(this.node), jobOf(this.node)];
+    const { inputs } = plan;
     this.view.press(inputs);
-    const body = JSON.stringify({ inputs, job: { ...jobOf(this.node), model: this.model } });
-    if (body === this.body) return;
-    [this.body, this.hidden, this.asks] = [body, hidden, 0];
+    const body = JSON.stringify({ inputs, job: { ...job, model: this.model } });
+    const unknown = [...plan.hidden, ...hidden];
+    if (body === this.body && JSON.stringify(unknown) === JSON.stringify(this.hidden)) return;
+    [this.body, this.hidden, this.asks] = [body, unknown, 0];
     this.view.wait();
     this.later(QUIET_MS);
   }
@@ -100,16 +102,25 @@ class Panel {
   async ask() {
     const body = this.body;
     this.asks += 1;
-    let answer;
+    let answer, lost;
     try {
       const headers = { "Content-Type": "application/json" };
       const response = await api.fetchApi(ROUTE, { method: "POST", headers, body });
       if (!response.ok) throw new Error(`the server answered ${response.status} to ${ROUTE}`);
       answer = await response.json();
     } catch (error) {
+      lost = true;
       answer = { error: this.say.noAnswer(error.message) };
     }
-    if (body === this.body && this.node.graph) this.take(answer);
+    if (body !== this.body || !this.node.graph) return;
+    this.take(answer);
+    if (lost) this.body = undefined; // whatever happens next, ask again
+  }
+
+  /** Ask although the plan is the same: the machine, or the server, may not be. */
+  again() {
+    this.body = undefined;
+    this.refresh();
   }
 
   take(answer) {
@@ -141,18 +152,14 @@ function attach(node) {
   shown.serialize = false; // saved workflows keep VideoPlan's own widgets alone
   letCanvasMove(panel.view.root);
   node.setSize([node.size[0], node.computeSize()[1]]);
-  widen(node);
+  // A narrower one that was saved stays so: undo loads it, and would find the workflow changed.
+  if (node.size[0] < WIDTH_PX) node.setSize([WIDTH_PX, node.size[1]]);
   after(node, "onAdded", () => { panels.add(panel); panel.refresh(); });
-  after(node, "onConfigure", () => { widen(node); panel.refresh(); });
+  after(node, "onConfigure", () => panel.refresh());
   after(node, "onConnectionsChange", () => queueMicrotask(() => panel.refresh()));
   after(node, "onRemoved", () => { panels.delete(panel); panel.rest(); });
   if (node.graph) panels.add(panel);
   queueMicrotask(() => panel.refresh());
-}
-
-/** A workflow saved without the panel has a node too narrow for it. */
-function widen(node) {
-  if (node.size[0] < WIDTH_PX) node.setSize([WIDTH_PX, node.size[1]]);
 }
 
 function after(object, name, call) {
@@ -175,15 +182,31 @@ function letCanvasMove(root) {
   root.addEventListener("pointermove", (event) => middle(event) && canvas().processMouseMove?.(event));
   root.addEventListener("pointerup", (event) => middle(event) && canvas().processMouseUp?.(event));
   root.addEventListener("wheel", (event) => {
-    const list = event.target.closest?.(".av-notes");
-    if (!event.ctrlKey && list && list.scrollHeight > list.clientHeight) return event.stopPropagation();
+    const scrolls = [event.target.closest?.(".av-notes"), root].some(overflows);
+    if (!event.ctrlKey && scrolls) return event.stopPropagation();
     event.preventDefault();
     canvas().processMouseWheel?.(event);
   }, { passive: false });
 }
 
+const overflows = (element) => element && element.scrollHeight > element.clientHeight;
+
 function refreshAll() {
   for (const panel of panels) panel.refresh();
+}
+
+function askAgain() {
+  for (const panel of panels) panel.again();
+}
+
+/** Jobs fill the disk, and nothing is measured beside them: ask again when the last one is over. */
+function whenIdle() {
+  let idle = false;
+  api.addEventListener("status", ({ detail }) => {
+    const before = idle;
+    idle = detail?.exec_info?.queue_remaining === 0;
+    if (idle && !before) askAgain();
+  });
 }
 
 app.registerExtension({
@@ -192,6 +215,8 @@ app.registerExtension({
     const href = new URL("./plan/panel.css", import.meta.url).href;
     document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href }));
     api.addEventListener("graphChanged", refreshAll); // loaders, samplers and links around the plan
+    api.addEventListener("reconnected", askAgain);
+    whenIdle();
     app.canvas?.canvas?.addEventListener("litegraph:set-graph", refreshAll); // into a subgraph, and out
   },
   nodeCreated(node) {

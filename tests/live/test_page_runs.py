@@ -31,6 +31,18 @@ RUNNING = """async () => {
 PROGRESS = """() => window.app.graph.nodes
   .filter((n) => n.progress > 0).map((n) => [n.title, n.progress])"""
 
+TIMED = """window.app.graph.nodes.find((n) => n.title === "Stage 1: the proxy")
+  .atlasvidTime?.seconds >= 0"""
+FOOTER = """() => {
+  const node = window.app.graph.nodes.find((n) => n.title === "Stage 1: the proxy");
+  node.atlasvidTime ??= { seconds: 3 };
+  const drawn = [];
+  const context = { save() {}, restore() {}, measureText: () => ({ width: 0 }),
+    fillText: (text) => drawn.push(text) };
+  node.onDrawForeground(context);
+  return drawn.join();
+}"""
+
 
 @pytest.fixture
 def page(canvas):
@@ -110,3 +122,17 @@ def test_a_reloaded_page_finds_the_progress_of_its_job(page, demo):
     assert dict(after)["Stage 2: the detail"] >= dict(before)["Stage 2: the detail"]
     page.evaluate("fetch('/api/interrupt', { method: 'POST' })")  # newer pages grey the button
     wait_for(page, RUNNING, lambda n: not n, 10)
+
+
+def test_a_time_that_was_kept_is_that_of_one_workflow(page, demo):
+    """Nodes of another one have the same numbers, and did not run in that job."""
+    demo(seed=75)
+    run(page)
+    page.wait_for_function(TIMED, timeout=60_000)
+    assert "(kept)" not in wait_for(page, FOOTER, bool)
+    wait_for(page, RUNNING, lambda n: not n)
+    run(page)  # the same again: nothing of it runs
+    wait_for(page, FOOTER, lambda text: "(kept)" in text)
+    wait_for(page, RUNNING, lambda n: not n)
+    demo(seed=76)
+    assert page.evaluate(FOOTER) and "(kept)" not in page.evaluate(FOOTER)

@@ -6,6 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from atlasvid_core.cost import parameters
+from atlasvid_core.cost_table import MODELS
 from atlasvid_core.wan.dit import WanConfig
 
 INPUTS = {
@@ -16,11 +18,12 @@ INPUTS = {
 
 @pytest.fixture
 def ask(pack):
-    from atlasvid_pack.nodes.host_machine import header, machine
+    from atlasvid_pack.nodes.host_machine import file_bytes, header, machine
     from atlasvid_pack.nodes.plan_route import answer
 
     def ask(inputs=None, **job):
-        found = answer({"inputs": {**INPUTS, **(inputs or {})}, "job": job}, machine(), header)
+        body = {"inputs": {**INPUTS, **(inputs or {})}, "job": job}
+        found = answer(body, machine(), header, file_bytes)
         return json.loads(json.dumps(found, allow_nan=False))
 
     return ask
@@ -54,12 +57,35 @@ def test_the_model_is_read_off_the_file_that_the_workflow_loads(ask, tmp_path):
     [
         ({}, "Wan2.1 1.3B", "default"),
         ({"model_file": "wan2.1_t2v_14B_fp8.gguf"}, "Wan2.1 14B", "name"),
-        ({"model_file": "../../etc/passwd"}, "Wan2.1 1.3B", "default"),
+        ({"model_file": "../../etc/passwd"}, "Wan2.1 1.3B", "unknown"),
+        ({"model_file": "wan2.2_ti2v_5B_fp16.safetensors"}, "Wan2.1 1.3B", "unknown"),
         ({"model": "14b", "model_file": "atlasvid_tiny.safetensors"}, "Wan2.1 14B", "chosen"),
     ],
 )
 def test_a_model_that_no_file_shows_is_named_or_chosen(ask, job, label, source):
     assert ask(**job)["model"] == {"label": label, "source": source}
+
+
+@pytest.mark.parametrize("model", ["auto", "1.3b"])
+def test_a_gguf_weighs_what_its_file_does(ask, tmp_path, model):
+    """Of a 14B in 4 bits; the share of a bit is the same where another model is chosen."""
+    import folder_paths
+
+    folder_paths.add_model_folder_path("diffusion_models", str(tmp_path))
+    size_bytes = 9_000_000_000
+    with (tmp_path / "wan2.1-t2v-14b-Q4_K_M.gguf").open("wb") as file:
+        file.truncate(size_bytes)  # of holes: nothing is written
+    found = ask(model_file="wan2.1-t2v-14b-Q4_K_M.gguf", model=model)
+    assert found["job"]["weight_bytes"] == size_bytes / parameters(MODELS["14b"])
+    if model == "auto":
+        detail = next(stage for stage in found["stages"] if stage["name"] == "detail")
+        assert detail["weight_bytes"] == pytest.approx(size_bytes, rel=1e-9)
+
+
+def test_a_loader_may_hold_any_file_in_8_bits(ask):
+    tiny = {"model_file": "atlasvid_tiny.safetensors"}
+    assert ask(**tiny, weight_dtype="default")["job"]["weight_bytes"] > 1
+    assert ask(**tiny, weight_dtype="fp8_e4m3fn_fast")["job"]["weight_bytes"] == 1
 
 
 def test_what_the_workflow_says_reaches_the_job(ask):
@@ -93,10 +119,10 @@ def test_what_can_not_be_served_is_said(ask, inputs, job, words):
 
 @pytest.mark.parametrize("body", [None, [], {}, {"inputs": 3}, {"inputs": INPUTS, "job": 5}])
 def test_a_body_that_is_no_request_is_no_crash(pack, body):
-    from atlasvid_pack.nodes.host_machine import header, machine
+    from atlasvid_pack.nodes.host_machine import file_bytes, header, machine
     from atlasvid_pack.nodes.plan_route import answer
 
-    assert "no request of VideoPlan" in answer(body, machine(), header)["error"]
+    assert "no request of VideoPlan" in answer(body, machine(), header, file_bytes)["error"]
 
 
 def test_a_machine_is_measured_when_idle_and_its_best_is_remembered(pack, monkeypatch, tmp_path):

@@ -3,7 +3,7 @@
 
 /** `canSet(changes)`: whether the workflow has widgets for all of them. */
 export function notesOf(answer, hidden, say, canSet) {
-  const snap = answer.proxy_snap;
+  const { proxy_snap: snap, model } = answer;
   const failed = answer.checks.filter((c) => !c.fits);
   const warned = answer.checks.filter((c) => c.fits && c.text);
   return [
@@ -12,13 +12,16 @@ export function notesOf(answer, hidden, say, canSet) {
       kind: "bad", text: say.moved(s.name, s.given, s.used, s.why),
       changes: [{ inputs: { [s.name]: s.used } }],
     })),
+    ...(model.source === "unknown" ? [{ kind: "warn", text: say.sentences(modelOf(model, say)) }] : []),
     ...answer.advice.map((a) => ({ kind: "warn", text: say.told(a), changes: [changeOf(a)] })),
     ...warned.map((c) => ({ kind: "warn", text: say.sentences(say.told(c)) })),
     ...(answer.moved ?? []).map((text) => ({ kind: "info", text })),
-    ...hidden.map((name) => ({ kind: "info", text: say.linked(name) })),
+    ...hidden.map(({ name, node }) => ({ kind: "info", text: say.linked(name, node) })),
     ...(snap ? [{ kind: "info", text: say.moved(say.proxyWidth, snap.given, snap.used, say.wanSides) }] : []),
   ];
 }
+
+export const modelOf = ({ label, source }, say) => say.model(label, say.sources[source]);
 
 /** What fails and what mends it: all remedies in one press; where the workflow lacks a node of
  * theirs, what the plan alone can do, too. */

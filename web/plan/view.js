@@ -2,7 +2,7 @@
 
 import { el, show } from "./dom.js";
 import { Drawing } from "./drawing.js";
-import { notesOf } from "./notes.js";
+import { modelOf, notesOf } from "./notes.js";
 import { SECONDS, SIZES, framesOf, isSize, sized, turned } from "./presets.js";
 import { duration, grid, number, share, times } from "./words.js";
 
@@ -100,7 +100,7 @@ export class View {
     this.total.title = say.bound(device);
     this.model.value = model;
     this.model.options[0].textContent = model === "auto" ? `auto: ${answer.model.label}` : MODELS.auto;
-    this.model.title = say.model(answer.model.label, say.sources[answer.model.source]);
+    this.model.title = modelOf(answer.model, say);
     this.drawing.update(answer.drawing);
     this.fillFacts(answer);
     this.bars.replaceChildren(...answer.checks.map((check) => bar(check, say)));

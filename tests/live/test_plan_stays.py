@@ -1,0 +1,106 @@
+"""VideoPlan's panel through undo, a narrow node, a server that was away, and a job that ended."""
+
+import pytest
+
+from .plan_page import SET, STILL, TO_PLAN, undo
+
+NARROW_PX = 330
+NARROW = """(px) => {
+  window.app.canvas.emitBeforeChange();
+  const node = window.app.graph.nodes.find((n) => n.title === "Plan");
+  node.setSize([px, node.size[1]]);
+  window.app.canvas.emitAfterChange();
+}"""
+STATE = """() => {
+  const at = (title) => window.app.graph.nodes.find((n) => n.title === title);
+  const seed = at("Stage 1: the proxy").widgets.find((w) => w.name === "seed");
+  return [at("Plan").size[0], seed.value];
+}"""
+SEED_IS = """(value) => window.app.graph.nodes.find((n) => n.title === "Stage 1: the proxy")
+  ?.widgets.find((w) => w.name === "seed").value === value"""
+MOVE = """() => {
+  window.app.canvas.emitBeforeChange();
+  window.app.graph.nodes[0].pos = [5, 5];
+  window.app.canvas.emitAfterChange();
+}"""
+SCALE = "() => window.app.canvas.ds.scale"
+LOST = "document.querySelector('.av-panel[data-state=failed]')"
+
+
+@pytest.fixture
+def away(page, canvas):
+    """The panel asked and was not answered; the server is back since."""
+    page.route("**/atlasvid/plan", lambda route: route.abort())
+    page.evaluate(SET, ["Plan", {"width": 384}])
+    page.wait_for_function(LOST)
+    page.unroute("**/atlasvid/plan")
+    canvas.problems[:] = [p for p in canvas.problems if "Failed to load resource" not in p]
+    return page
+
+
+def test_a_node_made_narrow_can_be_undone_and_redone(page):
+    """Undo loads an earlier state: whatever that load changes would be a new edit, and end redo."""
+
+    def seeds(*values):
+        for value in values:
+            page.evaluate(SET, ["Stage 1: the proxy", {"seed": value}])
+            page.wait_for_timeout(200)
+
+    def undone(seed):
+        undo(page)
+        page.wait_for_function(SEED_IS, arg=seed)
+        page.wait_for_timeout(200)
+        page.mouse.click(1500, 900)  # the page looks for changes at every click
+        page.wait_for_timeout(200)
+
+    seeds(4, 5)
+    undone(4)  # the first one may renumber nodes, with which the panel has nothing to do
+    page.evaluate(NARROW, NARROW_PX)
+    seeds(6, 7, 8)
+    undone(7)
+    undone(6)
+    page.keyboard.press("Control+y")
+    page.wait_for_function(SEED_IS, arg=7)
+    assert page.evaluate(STATE) == [NARROW_PX, 7]
+
+
+def test_the_wheel_scrolls_a_panel_that_is_too_narrow_for_its_rows(page):
+    page.evaluate(TO_PLAN)
+    panel = page.locator(".av-panel")
+    box = panel.bounding_box()
+    page.mouse.move(box["x"] + 60, box["y"] + 60)
+    scale = page.evaluate(SCALE)
+    page.mouse.wheel(0, 120)
+    page.wait_for_function(
+        "(s) => window.app.canvas.ds.scale !== s", arg=scale
+    )  # nothing to scroll
+    page.evaluate(NARROW, NARROW_PX)
+    page.evaluate(TO_PLAN)
+    page.wait_for_function("(e) => e.scrollHeight > e.clientHeight", arg=panel.element_handle())
+    box = panel.bounding_box()
+    page.mouse.move(box["x"] + 60, box["y"] + 60)
+    page.mouse.wheel(0, 2000)
+    page.wait_for_function("(e) => e.scrollTop > 0", arg=panel.element_handle())
+    assert page.evaluate(SCALE) == 1
+
+
+def test_after_a_lost_answer_the_next_change_of_anything_asks_again(away):
+    away.evaluate(MOVE)
+    away.wait_for_selector(".av-panel[data-state=fits]")
+
+
+def test_a_page_that_is_connected_again_asks_again(away):
+    away.evaluate("() => window.app.api.socket.close()")
+    away.wait_for_selector(".av-panel[data-state=fits]")
+
+
+def test_the_end_of_the_last_job_is_a_reason_to_ask_again(page):
+    """It took disk; and while it ran, the machine was not measured."""
+    page.evaluate(SET, ["Plan", {"width": 64, "height": 64, "frames": 9, "proxy_height": 32}])
+    for title in ("Stage 1: the proxy", "Stage 2: the detail"):
+        page.evaluate(SET, [title, {"steps": 1}])
+    page.wait_for_timeout(500)
+    page.wait_for_function(STILL)
+    with page.expect_response("**/atlasvid/plan", timeout=60_000) as answered:
+        page.evaluate("() => window.app.queuePrompt(0, 1)")
+    assert answered.value.json()["fits"]
