@@ -87,6 +87,18 @@ class FileSource:
             turned = next((frame.rotation % 180 for frame in file.decode(stream)), 0)
             return 1 / aspect if turned == 90 else aspect
 
+    @property
+    def begins_s(self) -> float:
+        """Where it begins on the file's own clock of whole ticks, at `start_s` or just before."""
+        with self._opened() as (_, stream):
+            return float((self._begin(stream) - (stream.start_time or 0)) * stream.time_base)
+
+    @property
+    def header_s(self) -> float:
+        """How long all of the file is by its header, sound included; 0 where that is silent."""
+        with self._opened() as (file, _):
+            return (file.duration or 0) / av.time_base
+
     def times(self, on_frame: OnFrame) -> Iterator[float]:
         with self._opened() as (file, stream):
             begin = self._seek(file, stream)

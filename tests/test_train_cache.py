@@ -1,7 +1,8 @@
-"""From videos to shards: geometry of clips, resumption, processes, OpenCV, buckets, captions."""
+"""From videos to shards: geometry of clips, resumption, processes, files, buckets, captions."""
 
 import dataclasses
 import random
+import weakref
 
 import pytest
 import torch
@@ -99,7 +100,7 @@ def test_a_clip_is_what_its_box_of_the_video_encodes_to(folder):
     assert clip.offset_tok == chosen.offset_tok
     video = world()[clip.video]
     for name, view in (("clip", chosen.clip), ("proxy0", chosen.proxies[0])):
-        (want,) = encode(video.read(view)[None])
+        (want,) = encode([video.frames(view)])
         assert want.shape[1:] == view.lat
         torch.testing.assert_close(clips._tensor(clip, name), want, rtol=1e-3, atol=1e-3)
 
@@ -139,19 +140,20 @@ def ramp_video(path, frames=30, fps=8.0):
     write_video(path, grey.to(torch.uint8), fps)
 
 
-def test_opencv_reads_frames_boxes_and_rates(tmp_path):
+def test_a_file_gives_frames_boxes_and_rates(tmp_path):
     ramp_video(tmp_path / "a.mp4")
     (tmp_path / "a.txt").write_text("a red ball crosses right\n")
     (found,) = sources.find_videos(str(tmp_path), fps=4.0)
     assert (found.caption, found.length) == ("a red ball crosses right", 15)
     view = View(2, 3, 3, (32, 64), (0, 0, 32, 32), 2.0)
-    video = (found.read(view) + 1) * 127.5
+    video = (sources.stacked(found.frames(view)) + 1) * 127.5
     assert video.shape == (3, 3, 32, 32)
     grey = video[:, :, 8:24, 4:28].mean(dim=(0, 2, 3))
     assert torch.allclose(grey, torch.tensor([32.0, 80.0, 128.0]), atol=4)  # frames 4, 10, 16
-    right = found.read(dataclasses.replace(view, box_px=(0, 36, 32, 28)))
-    assert right.mean() > 0.9
-    square = found.read(View(0, 1, 1, (32, 32), (0, 0, 32, 32), 1.0))  # cut around the centre
+    right = found.frames(dataclasses.replace(view, box_px=(0, 36, 32, 28)))
+    assert sources.stacked(right).mean() > 0.9
+    centre = found.frames(View(0, 1, 1, (32, 32), (0, 0, 32, 32), 1.0))  # cut around it
+    square = sources.stacked(centre)
     assert square[..., :12].mean() < -0.9
     assert square[..., -12:].mean() > 0.9
 
@@ -162,13 +164,61 @@ def test_a_jsonl_of_videos_and_captions(tmp_path):
     rows.write_text('{"video": "v/a.mp4", "caption": "a ball"}\n')
     (found,) = sources.find_videos(str(rows), fps=8.0)
     assert (found.caption, found.length) == ("a ball", 5)
-    rows.write_text('{"video": "v/a.mp4"}\n')
-    with pytest.raises(ValueError, match="without video or caption"):
-        sources.find_videos(str(rows), fps=8.0)
+    rows.write_text('\ufeff{"video": "v/a.mp4", "caption": "a ball"}\r\n\r\n', "utf-8")
+    assert sources.find_videos(str(rows), fps=8.0) == [found]
     with pytest.raises(ValueError, match="has no caption: write it into a.txt"):
         sources.find_videos(str(tmp_path), fps=8.0)
     with pytest.raises(ValueError, match="must be a folder of videos or a JSONL"):
         sources.find_videos(str(tmp_path / "none"), fps=8.0)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ('{"video": "b.mp4"}', "is without video or caption: it has no caption"),
+        ('{"video": "b.mp4", "caption": "a ball"', "is no JSON"),
+        ('["b.mp4", "a ball"]', "is no table"),
+        ('{"video": "b.mp4", "caption": null}', "has the caption null, no text"),
+        ('{"video": 7, "caption": "a ball"}', "has the video 7, no text"),
+    ],
+)
+def test_a_line_of_a_jsonl_that_is_wrong_is_named(tmp_path, row, said):
+    rows = tmp_path / "videos.jsonl"
+    rows.write_text(f'{{"video": "a.mp4", "caption": "a ball"}}\n\n{row}\n')
+    with pytest.raises(ValueError, match=rf"videos.jsonl, line 3, {said}.*Write {{\"video\": "):
+        sources.find_videos(str(rows), fps=8.0)
+
+
+def test_captions_that_are_no_utf_8_are_named(tmp_path):
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "a.txt").write_bytes("ein gr\xfcner Ball".encode("latin-1"))
+    with pytest.raises(ValueError, match="a.txt is no UTF-8"):
+        sources.find_videos(str(tmp_path), fps=8.0)
+
+
+def test_a_clip_is_let_go_of_while_it_is_encoded(folder):
+    """However long it is, the frames in memory stay few."""
+    encode, alive, most = cache.vae_encoder(config_of(folder), CPU), 0, 0
+
+    def gone():
+        nonlocal alive
+        alive -= 1
+
+    def frames(count):
+        nonlocal alive, most
+        for shade in range(count):
+            frame = torch.full((16, 16, 3), shade, dtype=torch.uint8)
+            weakref.finalize(frame, gone)
+            alive += 1
+            most = max(most, alive)
+            yield frame
+            del frame
+
+    latent = encode([frames(41)])
+    assert latent.shape[2] == 11
+    assert most <= 6
+    want = encode([frames(41), frames(41)])[:1]  # whole
+    torch.testing.assert_close(latent, want, rtol=1e-4, atol=1e-4)
 
 
 def test_text_from_a_file_of_embeddings(tmp_path):

@@ -12,6 +12,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -46,13 +47,21 @@ class WorldVideo:
     def caption(self) -> str:
         return self.scene.prompt(0)
 
-    def read(self, view: View) -> Tensor:
-        """-> [3, T, H, W] in -1..1."""
+    @property
+    def name(self) -> str:
+        return f"scene {self.number}"
+
+    @property
+    def mark(self) -> str:
+        return f"{self.length} frames"
+
+    def frames(self, view: View) -> Iterator[Tensor]:
+        """-> [H, W, 3] in -1..1."""
         (side, wide), (top, left, box_h, box_w) = view.whole_px, view.box_px
         assert side == wide and box_h == box_w, "pictures of the world are square"
         place = (left / side, top / side, box_h / side, view.start, view.stride)
         window = Window(*(torch.tensor([float(x)]) for x in place))
-        return render(self.scene, window, view.frames, box_h, box_w)[0]
+        return iter(render(self.scene, window, view.frames, box_h, box_w)[0].permute(1, 2, 3, 0))
 
 
 def videos_of(config: Config, count: int) -> list[WorldVideo]:

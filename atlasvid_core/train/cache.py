@@ -1,8 +1,8 @@
 """Videos -> shards of latents, proxy latents and text embeddings, as safetensors files.
 
-Shard s holds the clips from s * shard on, whatever the number of processes: process r of n makes
-the shards r, r + n, ... that are not there yet, so a run that was stopped goes on, with more or
-fewer processes. A shard's header lists its clips (`Clip`); captions lie in files of their own.
+What shard s holds is the same for any number of processes (`listing`): process r of n makes the
+shards r, r + n, ... that are not there yet, so a run that was stopped goes on, with more or fewer
+processes. A shard's header lists its clips (`Clip`); captions lie in files of their own.
 """
 
 from __future__ import annotations
@@ -14,21 +14,25 @@ import os
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from ..units import Grid
+from . import listing
 from .config import Config, DataConfig
-from .sources import Source, find_videos
+from .listing import Listing
+from .sources import Source, find_videos, stacked
 from .text import Encode, text_encoder
 from .views import Cut, View, cut
 
-EncodeVideo = Callable[[Tensor], Tensor]  # [B, 3, T, H, W] in -1..1 -> model space [B, 16, ...]
+# B videos of one size as frames [H, W, 3], bytes or floats in -1..1 -> model space [B, 16, ...]
+EncodeVideo = Callable[[list[Iterator[Tensor]]], Tensor]
 
 
 @dataclass(frozen=True)
@@ -87,32 +91,38 @@ def build(
 ) -> int:
     """Make this process's missing shards; returns how many clips were too short to cut.
 
-    Raises ValueError where the folder holds a cache of other settings.
+    Raises ValueError where the folder holds a cache of other settings, or of videos that are gone
+    or were changed.
     """
     folder, data = Path(config.data.cache), config.data
-    _claim(folder, fingerprint(config))
-    total = len(sources) * data.passes
-    shards = range(rank, -(-total // data.shard), processes)
+    claimed = _claim(config, folder, sources)
+    if claimed is None:
+        return 0
+    made_of, source_of = claimed
+    rows, video_of = made_of.rows or (), made_of.videos()
+    planned = made_of.shards(data.passes, data.shard)
+    shards = range(rank, len(planned), processes)
     began, too_short, made = time.monotonic(), 0, 0
     for done, shard in enumerate(shards):
-        path = folder / f"shard-{shard:06d}.safetensors"
+        path = shard_file(folder, shard)
         if path.exists():
             continue
         wanted, clips = [], []
-        for number in range(shard * data.shard, min(total, (shard + 1) * data.shard)):
-            source = sources[number % len(sources)]
-            chosen = cut_of(config, number, source.length)
+        for number, row in planned[shard]:
+            if row not in source_of:
+                continue
+            source, chosen = source_of[row], cut_of(config, number, rows[row].length)
             if chosen is None:
                 too_short += 1
                 continue
-            clips.append(_clip(number, number % len(sources), source.caption + data.suffix, chosen))
+            clips.append(_clip(number, video_of[row], source.caption + data.suffix, chosen))
             views = {"clip": chosen.clip} | {f"proxy{i}": v for i, v in enumerate(chosen.proxies)}
             wanted += [(f"{number}.{name}", source, view) for name, view in views.items()]
         for caption in {clip.caption for clip in clips} | {""}:
             _keep_text(folder, caption, encode_text, data)
-        rows = json.dumps([dataclasses.asdict(clip) for clip in clips])
+        header = json.dumps([dataclasses.asdict(clip) for clip in clips])
         tensors = _encoded(wanted, encode_video, data.group)
-        _write(tensors or {"empty": torch.zeros(1)}, path, {"clips": rows})
+        _write(tensors or {"empty": torch.zeros(1)}, path, {"clips": header})
         made += 1
         left = (time.monotonic() - began) / made * (len(shards) - done - 1)
         say(f"cache: shard {done + 1} of {len(shards)}, {left / 60:.1f} min left")
@@ -138,7 +148,7 @@ def _encoded(
     for alike in by_shape.values():
         for at in range(0, len(alike), size):
             some = alike[at : at + size]
-            latents = encode(torch.stack([source.read(view) for _, source, view in some]))
+            latents = encode([source.frames(view) for _, source, view in some])
             for (name, _, _), latent in zip(some, latents, strict=True):
                 tensors[name] = latent.half().clone()
     return tensors
@@ -169,36 +179,86 @@ def _write(tensors: dict[str, Tensor], path: Path, header: dict[str, str]) -> No
     part.replace(path)
 
 
-def _claim(folder: Path, mark: str) -> None:
+def shard_file(folder: Path, shard: int) -> Path:
+    return folder / f"shard-{shard:06d}.safetensors"
+
+
+def clips_in(shard: Path) -> list[Clip]:
+    with safe_open(shard, "pt") as file:
+        return [Clip.of(row) for row in json.loads(file.metadata()["clips"])]
+
+
+def _claim(
+    config: Config, folder: Path, sources: Sequence[Source]
+) -> tuple[Listing, dict[int, Source]] | None:
+    """What the folder is to hold from now on, and by row its video; None: nothing is left to do."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "cache.json"
-    if not path.exists():
-        part = path.with_suffix(f".{os.getpid()}.part")
-        part.write_text(json.dumps({"fingerprint": mark}))
-        part.replace(path)
-    if json.loads(path.read_text())["fingerprint"] != mark:
+    mark, before = fingerprint(config), listing.read(folder)
+    shards = sorted(folder.glob("shard-*.safetensors"))
+    if before is None and shards:
+        raise ValueError(
+            f"{folder} holds shards, but no cache.json that says of what. Restore that file, or "
+            "set data.cache to another folder."
+        )
+    before = before or Listing(mark, (), ())
+    if before.fingerprint != mark:
         raise ValueError(
             f"{folder} holds a cache made with other settings (data, base.vae, stage or seed). "
             "Set data.cache to another folder, or remove this one."
         )
+    if before.rows is None:
+        _check_unlisted(config, folder, shards, sources)
+        return None
+    row_of = dict(sum(before.shards(config.data.passes, config.data.shard), []))
+
+    def cached() -> set[int]:
+        return {row_of[clip.number] for path in shards for clip in clips_in(path)}
+
+    now, source_of = listing.grown(before, sources, cached, folder)
+    if now != before:
+        listing.write(folder, now)
+    return now, source_of
+
+
+def _check_unlisted(
+    config: Config, folder: Path, shards: list[Path], sources: Sequence[Source]
+) -> None:
+    """ValueError where a cache without a list lacks clips of these videos, or holds others."""
+    data, there = config.data, {clip.number: clip for path in shards for clip in clips_in(path)}
+
+    def same(number: int) -> bool:
+        clip, source = there.get(number), sources[number % len(sources)]
+        if clip is None:
+            return cut_of(config, number, source.length) is None
+        told = (number % len(sources), source.caption + data.suffix)
+        return (clip.video, clip.caption) == told
+
+    total = len(sources) * data.passes
+    enough = len(shards) == -(-total // data.shard) and max(there, default=0) < total
+    if not enough or not all(same(number) for number in range(total)):
+        raise ValueError(
+            f"{folder} holds a cache of an earlier version, which kept no list of its videos, and "
+            "not just the clips of those in data.videos now. It can be trained on as it is, but "
+            "not gone on with: set data.cache to another folder to cache these videos."
+        )
 
 
 def vae_encoder(config: Config, device: torch.device) -> EncodeVideo:
-    """A clip alone streams through the VAE, four frames at a time; several go through together."""
+    """A clip alone streams through the VAE, four frames at a time; several go through together,
+    and lie in memory whole."""
     from ..encode import encode_frames
     from ..wan.io import load_vae
     from ..wan.latents import to_model_space
 
     dtype = torch.float32 if device.type == "cpu" else getattr(torch, config.base.dtype)
-    vae = load_vae(config.base.vae, dtype).to(device)
+    vae, like = load_vae(config.base.vae, dtype).to(device), torch.empty((), dtype=dtype).to(device)
 
     @torch.no_grad()
-    def encode(video: Tensor) -> Tensor:
-        if len(video) == 1:
-            frames = (frame.to(device, dtype) for frame in video[0].permute(1, 2, 3, 0))
-            raw = encode_frames(vae, frames)
+    def encode(videos: list[Iterator[Tensor]]) -> Tensor:
+        if len(videos) == 1:
+            raw = encode_frames(vae, videos[0], like=like)
         else:
-            raw = vae.encode(video.to(device, dtype))
+            raw = vae.encode(torch.stack([stacked(frames) for frames in videos]).to(like))
         return to_model_space(raw.float()).cpu()
 
     return encode

@@ -9,7 +9,6 @@ Shapes: B clips, L text tokens, C channels of the text.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,7 +21,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from .. import flow
-from .cache import Clip, fingerprint, text_file
+from . import listing
+from .cache import Clip, clips_in, fingerprint, shard_file, text_file
 from .config import Config
 
 
@@ -52,7 +52,7 @@ class Clips:
 
     def __init__(self, config: Config) -> None:
         self.config, self.folder = config, Path(config.data.cache)
-        rows = _index(self.folder, fingerprint(config))
+        rows = _index(config, self.folder)
         if not rows:
             raise ValueError(f"The cache {self.folder} holds no clips: run `cache` first.")
         self.shard_of = {clip.number: path for clip, path in rows}
@@ -131,19 +131,26 @@ def _text(path: Path) -> Tensor:
     return load_file(path)["text"]
 
 
-def _index(folder: Path, mark: str) -> list[tuple[Clip, Path]]:
-    if not (folder / "cache.json").is_file():
+def _index(config: Config, folder: Path) -> list[tuple[Clip, Path]]:
+    """All clips, and where they lie. ValueError where the cache is another one, or half made."""
+    made_of = listing.read(folder)
+    if made_of is None:
         raise ValueError(f"{folder} holds no cache: run `cache` with this config first.")
-    if json.loads((folder / "cache.json").read_text())["fingerprint"] != mark:
+    if made_of.fingerprint != fingerprint(config):
         raise ValueError(
             f"The cache {folder} was made with other settings (data, base.vae, stage or seed). "
             "Run `cache` with this config into another folder."
         )
-    rows = []
-    for path in sorted(folder.glob("shard-*.safetensors")):
-        with safe_open(path, "pt") as file:
-            rows += [(Clip.of(row), path) for row in json.loads(file.metadata()["clips"])]
-    return rows
+    paths = sorted(folder.glob("shard-*.safetensors"))
+    if made_of.rows is not None:
+        count = len(made_of.shards(config.data.passes, config.data.shard))
+        paths = [path for path in (shard_file(folder, i) for i in range(count)) if path.exists()]
+        if len(paths) < count:
+            raise ValueError(
+                f"The cache {folder} is not finished: {len(paths)} of its {count} shards are "
+                "there. Run `cache` with this config to its end."
+            )
+    return [(clip, path) for path in paths for clip in clips_in(path)]
 
 
 def _batches(clips: list[Clip], size: int, generator: torch.Generator | None) -> list[list[Clip]]:
