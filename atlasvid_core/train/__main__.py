@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from .config import STAGES, load
+from .packages import check_packages, lacks
 
 
 def parser() -> argparse.ArgumentParser:
@@ -18,7 +19,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--config", type=Path, required=True, help="see train/presets")
     out.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="changes",
-        help="change one setting, such as train.steps=100 or data.cache='cache/a'",
+        help="change one setting, such as train.steps=100 or \"data.cache='cache/a'\"",
     )  # fmt: skip
     return out
 
@@ -27,21 +28,27 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         config = load(args.config, args.changes)
-        if args.command == "cache":
-            from .cache import run
-        elif args.command == config.stage:
-            from .loop import run
-        else:
+        if args.command not in ("cache", config.stage):
             raise ValueError(
                 f"{args.config} is for stage {config.stage!r}, the command says {args.command!r}. "
                 f"Run `{config.stage}`, or give a config of stage {args.command!r}."
             )
+        check_packages(config, args.command)
+        if args.command == "cache":
+            from .cache import run
+        else:
+            from .loop import run
         return run(config)
     except FileNotFoundError as error:
         missing = error.filename or error
         if str(missing) == str(args.config):
             missing = f"{missing}: copy one from atlasvid_core/train/presets and name it"
         print(f"atlasvid_core.train: there is no file {missing}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if error.name != "tomli":  # which reads the config before Python 3.11
+            raise
+        print(f"atlasvid_core.train: {lacks([error.name])}", file=sys.stderr)
         return 2
     except ValueError as error:
         print(f"atlasvid_core.train: {error}", file=sys.stderr)
