@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import av
+import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
 from .video_file import BT709, LIMITED
@@ -28,7 +29,8 @@ STEP_PX = 64 * 1920 * 1080  # pixels that a step may decode, at most
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """What a file holds, read without decoding it. Sides in pixels."""
+    """What a file holds, read without decoding more than a frame. Sides in pixels, as shown: a
+    rotation that the file asks for is done."""
 
     codec: str
     pixels: str
@@ -58,10 +60,10 @@ def facts_of(path: Path) -> VideoFacts:
                 raise ValueError(f"{path.name} holds no video.")
             stream = file.streams.video[0]
             keys = [packet.is_keyframe for packet in file.demux(stream) if packet.size]
+            width, height = _sides(stream, _quarter_turns(path))
             return VideoFacts(
                 stream.codec_context.name, str(stream.pix_fmt), "mp4" in file.format.name,
-                stream.width, stream.height, len(keys), float(stream.average_rate or 1),
-                _most_between(keys),
+                width, height, len(keys), float(stream.average_rate or 1), _most_between(keys),
             )  # fmt: skip
     except av.FFmpegError as error:
         raise ValueError(f"{path.name} can't be read as a video ({error}).") from error
@@ -70,6 +72,18 @@ def facts_of(path: Path) -> VideoFacts:
 def _most_between(keys: list[bool]) -> int:
     places = [i for i, key in enumerate(keys) if key]
     return max((b - a for a, b in pairwise([*places, len(keys)])), default=len(keys))
+
+
+def _quarter_turns(path: Path) -> int:
+    """How often a frame is turned against the clock to be upright, 0 to 3."""
+    with av.open(str(path)) as file:
+        first = next(file.decode(file.streams.video[0]), None)
+        return 0 if first is None else round(first.rotation / 90) % 4
+
+
+def _sides(stream, turns: int) -> tuple[int, int]:
+    """Width and height as shown."""
+    return (stream.height, stream.width) if turns % 2 else (stream.width, stream.height)
 
 
 def fitted(width: int, height: int, max_side: int) -> tuple[int, int]:
@@ -83,8 +97,10 @@ def make_playable(
 ) -> None:
     """A copy that every browser plays, one frame at a time; `on_frame()` after each may raise.
 
-    Written beside `target` and renamed. Frames are spaced evenly at the source's average rate.
+    Written beside `target` and renamed. Frames are upright, and spaced evenly at the source's
+    average rate.
     """
+    turns = _quarter_turns(source)
     beside = target.with_name(target.name + ".part")
     try:
         with av.open(str(source)) as given, av.open(str(beside), "w", format="mp4") as file:
@@ -92,15 +108,17 @@ def make_playable(
             inside.thread_type = "AUTO"
             rate = Fraction(inside.average_rate or 1).limit_denominator(1001)
             stream = file.add_stream("libx264", rate=rate, options=OPTIONS)
-            stream.width, stream.height = fitted(inside.width, inside.height, max_side)
+            stream.width, stream.height = fitted(*_sides(inside, turns), max_side)
+            lying = (stream.height, stream.width) if turns % 2 else (stream.width, stream.height)
             stream.pix_fmt = "yuv420p"
             stream.codec_context.gop_size = max(1, round(KEY_S * rate))
             _tag(stream.codec_context)
             for number, frame in enumerate(given.decode(inside)):
                 shown = frame.reformat(
-                    stream.width, stream.height, "yuv420p", dst_colorspace=Colorspace.ITU709,
+                    *lying, "yuv420p", dst_colorspace=Colorspace.ITU709,
                     dst_color_range=ColorRange.MPEG, interpolation=Interpolation.AREA,
                 )  # fmt: skip
+                shown = _turned(shown, turns) if turns else shown
                 shown.pts, shown.time_base = number, 1 / rate
                 _tag(shown)
                 file.mux(stream.encode(shown))
@@ -109,6 +127,18 @@ def make_playable(
         os.replace(beside, target)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _turned(frame: av.VideoFrame, turns: int) -> av.VideoFrame:
+    """A 4:2:0 frame with even sides, turned against the clock plane by plane."""
+    height, width = frame.height, frame.width
+    values, planes = frame.to_ndarray().reshape(-1), []
+    for down in (1, 2, 2):
+        rows, columns = height // down, width // down
+        plane, values = np.split(values, [rows * columns])
+        planes.append(np.rot90(plane.reshape(rows, columns), turns).reshape(-1))
+    upright = width if turns % 2 == 0 else height
+    return av.VideoFrame.from_ndarray(np.concatenate(planes).reshape(-1, upright), "yuv420p")
 
 
 def _tag(target) -> None:

@@ -17,7 +17,7 @@ from .timing import timed
 
 NODE = "TiledVAEDecode"
 TILE = io.Int.Input(
-    "tile", default=0, min=0, max=8192, step=16,
+    "tile", default=0, min=0, max=8192, step=8,
     tooltip="Side of a tile in pixels. 0: chosen from free memory. The result is the same with "
     "any; smaller tiles need less memory and more time.",
 )  # fmt: skip

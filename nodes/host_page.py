@@ -20,7 +20,10 @@ EVERY_S = 0.05
 
 
 def view_of(path: Path) -> dict[str, str] | None:
-    """How the page asks /view for a file; None where it lies outside of ComfyUI's folders."""
+    """How the page asks /view for a file; None where it lies outside of ComfyUI's folders, or has
+    two dots in its name: the host refuses such names."""
+    if ".." in path.name:
+        return None
     where = os.path.abspath(path)
     for kind in FOLDERS:
         folder = os.path.abspath(folder_paths.get_directory_by_type(kind))

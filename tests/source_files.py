@@ -14,11 +14,11 @@ RATE = 8000  # of sounds: samples a second
 
 
 def write_shades(
-    path: Path, times, fps=24, size=(32, 48), codec="ffv1", tone=0, turned=False, pixel_aspect=None,
+    path: Path, times, fps=24, size=(32, 48), codec="ffv1", tone=0, turned=0, pixel_aspect=None,
     gop=None, layout="mono", late_s=0,
 ):  # fmt: skip
     """`times`: when each frame is shown, in frames; `tone` seconds of sound, which counts its
-    samples, from `late_s` on. Sizes are (h, w) as they are coded."""
+    samples, from `late_s` on. Sizes are (h, w) as they are coded; `turned`: in quarters."""
     height, width = size
     with av.open(str(path), "w") as file:
         stream = file.add_stream(codec, rate=fps)
@@ -45,15 +45,17 @@ def write_shades(
             file.mux(sound.encode(frame))
             file.mux(sound.encode())
     if turned:
-        _turn(path)
+        _turn(path, turned)
     return path
 
 
-def _turn(path: Path) -> None:
-    """Have an MP4 shown a quarter turn against the clock: the matrix in its track's header."""
+def _turn(path: Path, quarters: int) -> None:
+    """Have an MP4 shown turned against the clock: the matrix in its track's header."""
+    cos, sin = ((1, 0), (0, 1), (-1, 0), (0, -1))[quarters]
+    a, b = 2**16 * cos, 2**16 * sin
     data = bytearray(path.read_bytes())
     at = data.index(b"tkhd") + 44
-    data[at : at + 36] = struct.pack(">9i", 0, -(2**16), 0, 2**16, 0, 0, 0, 0, 2**30)
+    data[at : at + 36] = struct.pack(">9i", a, -b, 0, b, a, 0, 0, 0, 2**30)
     path.write_bytes(data)
 
 

@@ -7,6 +7,9 @@ import torch
 
 from atlasvid_core.playable import VideoFacts, facts_of, fitted, make_playable
 from atlasvid_core.video_file import VideoFormat, write_video
+from atlasvid_core.video_source import FileSource
+
+from .source_files import write_shades
 
 FRAMES, HEIGHT, WIDTH = 7, 48, 80
 FORMS = [("h264", 10), ("h265", 8), ("prores", 10), ("ffv1", 8), ("ffv1", 10)]
@@ -53,6 +56,25 @@ def test_h264_in_8_bits_plays_as_it_is_until_it_is_too_large(tmp_path):
     assert not facts_of(path).plays(WIDTH - 1)
     make_playable(path, small, 40)
     assert (facts_of(small).width, facts_of(small).height) == (40, 24)
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_video_that_asks_to_be_turned_is_shown_upright(tmp_path, turns):
+    path, copy = tmp_path / "a.mp4", tmp_path / "copy.mp4"
+    write_shades(path, range(2), codec="libx264", size=(32, 64), turned=turns)
+    facts = facts_of(path)
+    assert (facts.width, facts.height) == ((64, 32) if turns == 2 else (32, 64))
+    for max_side in (4096, 48):
+        make_playable(path, copy, max_side)
+        found = facts_of(copy)
+        assert (found.width, found.height) == fitted(facts.width, facts.height, max_side)
+        with av.open(str(copy)) as file:
+            given = [(f.rotation, f.to_ndarray(format="rgb24")) for f in file.decode(video=0)]
+        (want, *_) = (frame.pixels() for frame in FileSource(str(path)).frames(lambda: None))
+        assert [rotation for rotation, _ in given] == [0, 0]
+        corners = np.ix_([2, -3], [2, -3], [0])  # a white one says which way is up
+        assert np.abs(given[0][1][corners].astype(int) - want[corners]).max() < 16
+        assert want[corners].astype(int).max() > 200 > 40 > want[corners].min()
 
 
 def test_a_large_video_with_few_key_frames_does_not_step_and_its_copy_does(tmp_path):

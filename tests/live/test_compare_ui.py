@@ -131,6 +131,18 @@ def test_modes_show_the_difference_or_one_video(page):
     assert shows(page, {0.2: proxy, 0.6: detail})
 
 
+@pytest.mark.parametrize("name, value", [("mode", "detail"), ("speed", "0.5"), ("speed", "1")])
+def test_arrows_after_a_choice_from_a_list_step_frames(page, name, value):
+    page.locator(".atlasvid-compare").focus()
+    page.keyboard.press("Home")
+    chosen = page.locator(f".atlasvid-compare select.{name}")
+    chosen.focus()
+    chosen.select_option(value)
+    page.keyboard.press("ArrowRight")
+    assert (clock(page)[:7], chosen.input_value()) == ("frame 2", value)
+    page.evaluate(f"{PLAYER}.setMode('wipe')")
+
+
 def test_wheel_and_keys_zoom(page):
     zoom = f"{PLAYER}.view.zoom"
     box = page.locator(STAGE).bounding_box()
@@ -166,6 +178,24 @@ def test_a_job_run_again_keeps_frame_and_zoom(page):
     assert page.evaluate(f"{PLAYER}.view.zoom") == 1.5
     assert page.locator(".atlasvid-compare .tag.right").text_content() == "detail 256 × 128"
     page.keyboard.press("0")
+
+
+@pytest.mark.parametrize(
+    "status, words", [(404, "is no longer there"), (403, "is not given out by the server"),
+                      (None, "the server does not answer")],
+)  # fmt: skip
+def test_a_video_that_does_not_open_says_why(page, status, words):
+    answer = (lambda route: route.fulfill(status=status)) if status else (lambda r: r.abort())
+    page.evaluate(f"window.atlasvidShown = {PLAYER}.facts")
+    page.route("**/view?**nowhere**", answer)
+    lost = "{...window.atlasvidShown, proxy: {...window.atlasvidShown.proxy, filename: 'nowhere'}}"
+    page.evaluate(f"{PLAYER}.load({lost})")
+    message = page.locator(".atlasvid-compare .message")
+    assert message.text_content().startswith("nowhere ") and words in message.text_content()
+    page.unroute("**/view?**nowhere**")
+    page.evaluate(f"{PLAYER}.load(window.atlasvidShown)")
+    page.wait_for_function(SHOWN)
+    page.ours.clear()  # the page complains of the video, as it should
 
 
 def test_a_reloaded_page_shows_the_pair_and_the_footer_again(page):

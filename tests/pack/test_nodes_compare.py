@@ -76,6 +76,12 @@ def test_a_file_outside_of_comfyuis_folders_is_copied(compare, video, tmp_path):
     assert file_of(shown["proxy"]).is_file()
 
 
+def test_a_name_that_the_host_does_not_show_is_copied(compare, video):
+    shown = compare(video("a..b.mp4"), video("b.mp4"))
+    assert shown["proxy"]["type"] == "temp" and ".." not in shown["proxy"]["filename"]
+    assert facts_of(file_of(shown["proxy"])).frames == 5
+
+
 def test_frames_in_memory_are_written_out(compare, video):
     from fractions import Fraction
 

@@ -57,6 +57,17 @@ def test_ids_and_order_of_inputs_and_outputs_are_frozen(schemas):
     assert found == OUTPUTS
 
 
+def test_the_page_offers_every_tile_that_is_allowed(pack):
+    """A widget rounds what is typed to its steps."""
+    from atlasvid_pack.nodes import refuse
+    from atlasvid_pack.nodes.decode import TILE
+
+    for tile_px in (refuse.MIN_TILE_PX, refuse.MIN_TILE_PX + TILE.step):
+        refuse.check_tile(tile_px, "a node")
+    with pytest.raises(ValueError, match=f"multiple of {TILE.step} pixels"):
+        refuse.check_tile(refuse.MIN_TILE_PX + TILE.step // 2, "a node")
+
+
 def test_every_node_explains_itself(schemas):
     for name, schema in schemas.items():
         assert schema.category == "AtlasVid"

@@ -105,6 +105,7 @@ def test_only_files_in_comfyuis_folders_are_shown(pack, tmp_path):
         "filename": "a.mp4", "subfolder": "video", "type": "output"
     }  # fmt: skip
     assert view_of(output / ".." / "secret.mp4") is None
+    assert view_of(output / "a..b.mp4") is None  # /view refuses such a name
     assert view_of(Path(f"{output}_other") / "a.mp4") is None
 
 

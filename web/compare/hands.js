@@ -10,8 +10,12 @@ export function listen(player) {
   e.back.onclick = () => pair.step(-1);
   e.on.onclick = () => pair.step(1);
   e.scrub.oninput = () => pair.show(Number(e.scrub.value));
-  e.mode.onchange = () => player.setMode(e.mode.value);
-  e.speed.onchange = () => pair.setSpeed(Number(e.speed.value));
+  const chosen = (act) => () => {
+    act();
+    e.root.focus({ preventScroll: true }); // a list keeps the keys that it was given
+  };
+  e.mode.onchange = chosen(() => player.setMode(e.mode.value));
+  e.speed.onchange = chosen(() => pair.setSpeed(Number(e.speed.value)));
   e.whole.onclick = () => player.showWhole();
   e.actual.onclick = () => player.showActual();
   e.full.onclick = () => player.toggleFull();

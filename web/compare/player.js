@@ -7,6 +7,14 @@ import { actual, fitted, settled, whole, zoomed } from "./view.js";
 
 const alike = (a, b) => ["width", "height", "frames"].every((key) => a[key] === b[key]);
 
+/** Why a video at an address does not open: the name of the words that say it. */
+async function reasonOf(url) {
+  const status = await fetch(url, { method: "HEAD" }).then((answer) => answer.status, () => 0);
+  if (status === 0) return "unanswered";
+  if (status === 404) return "gone";
+  return status < 400 ? "unplayable" : "refused";
+}
+
 export class Player {
   /** `words` of words.js; `urlOf(place)` gives the address of {filename, subfolder, type};
    *  `isFree()` tells whether nobody sets our height. */
@@ -60,9 +68,7 @@ export class Player {
     try {
       await ready;
     } catch {
-      const there = await fetch(url, { method: "HEAD" }).then((a) => a.ok, () => false);
-      const why = there ? this.words.unplayable : this.words.gone;
-      throw new Error(`${place.filename} ${why}`);
+      throw new Error(`${place.filename} ${this.words[await reasonOf(url)]}`);
     }
   }
 
