@@ -50,8 +50,8 @@ class Student(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """-> flow loss [B]: mean square error of the velocity. The batch is in float32.
 
-        Only what the network reads is rounded to its dtype: a noise level in bfloat16 would be
-        another than the timestep's, close to 1 by a third of what is left of the signal.
+        Only what the network reads is rounded to its dtype: noise levels in bfloat16 go in steps of
+        1/256 near 1, where the timestep's do not.
         """
         noisy = flow.noised(batch.x0, batch.noise, batch.sigma_B)
         dtype = getattr(torch, self.config.base.dtype)
