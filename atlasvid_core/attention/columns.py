@@ -81,7 +81,8 @@ def attend(
     read_k, read_v = (Reader(x, pieces.runs) for x in (k_BSNH, v_BSNH))
     number = 0
     for row, parts in pieces.rows:
-        queries = q_BSNH[:, row].transpose(1, 2).contiguous()
+        # a copy even where one head is contiguous as it lies: `out` may be the same memory
+        queries = q_BSNH[:, row].transpose(1, 2).clone(memory_format=torch.contiguous_format)
         out = out_BSNH[:, row].zero_()
         logs = out.new_full(out.shape[:3], -torch.inf)
         for part in parts:
