@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import torch
 from comfy_api.latest import io
 
@@ -12,7 +14,7 @@ from ..atlasvid_core.rope import proxy_axes
 from ..atlasvid_core.units import tok_from_lat
 from . import host, refuse
 from .enlarge import TIME_SCALE
-from .fingerprint import fingerprint
+from .fingerprint import Unnamed, fingerprint
 from .host_identity import model_fingerprint
 from .host_progress import phase
 from .kept_guide import DTYPES, KeptGuide, on_disk
@@ -94,6 +96,14 @@ class ScaledRoPEAligner(io.ComfyNode):
             return climb_down(rungs, cut, NODE, REMEDY, "chunks of {:,} tokens".format)
 
         where = "in host memory" if store == "memory" else "on disk"
-        made_from = (model_fingerprint(model), proxy["samples"], axes, dtype)
-        guide = KeptGuide(make, max(CHUNKS_TOK), where, fingerprint(*made_from))
+        identity = _identity(model, proxy["samples"], axes, dtype)
+        guide = KeptGuide(make, max(CHUNKS_TOK), where, identity)
         return io.NodeOutput(guide, guide.summary())
+
+
+def _identity(model, *made_from) -> str:
+    """Two guides of one name are the same; where none can be given, it is like no other."""
+    try:
+        return fingerprint(model_fingerprint(model), *made_from)
+    except Unnamed:
+        return uuid4().hex

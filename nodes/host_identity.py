@@ -6,27 +6,21 @@ import comfyui_version
 import torch
 
 from .detail import KEY
-from .fingerprint import fingerprint, of_weights
+from .fingerprint import fingerprint, model_parts, of_weights
 
 RESULTS = "1"  # raised when the same job gives other bytes than it did before
 
 
 def model_fingerprint(model) -> str:
     """A name for a MODEL's weights, LoRAs and whatever else was put on it."""
-    weights = dict(model.model.diffusion_model.named_parameters(prefix="diffusion_model"))
-    for name, saved in model.backup.items():  # weights as loaded, where LoRAs are worked in now
-        if name in weights:
-            weights[name] = saved.weight
     put_on = [
         [str(place), key, functions]
         for place, by_key in model.wrappers.items()
         for key, functions in by_key.items()
         if key != KEY  # ours; see Detail.identity
     ]
-    return fingerprint(
-        of_weights(weights), model.patches, model.object_patches, model.model_options, put_on,
-        str(model.model.manual_cast_dtype), str(model.model.get_dtype()),
-    )  # fmt: skip
+    types = (str(model.model.manual_cast_dtype), str(model.model.get_dtype()))
+    return fingerprint(*model_parts(model), put_on, *types)
 
 
 def vae_fingerprint(vae) -> str | None:

@@ -11,7 +11,7 @@ from ..atlasvid_core.plan import VideoPlan
 from ..atlasvid_core.units import LATENT_CHANNELS
 from . import host, refuse
 from .enlarge import enlarged, given
-from .fingerprint import fingerprint
+from .fingerprint import Unnamed, fingerprint
 from .host_identity import model_fingerprint, vae_fingerprint, versions
 from .kept_steps import KeptSteps, prune
 from .sockets import CATEGORY, HIDDEN, PLAN_TIP, Plan, sampler_inputs, search
@@ -21,6 +21,10 @@ NODE = "DetailJointSampler"
 OTHERS = (
     "AtlasVid: %s keeps its result but no steps: this job, interrupted, starts over. Only euler "
     "goes on where it was."
+)
+UNNAMED = (
+    "AtlasVid: no steps are kept, since what this job is made from can't be told from another's "
+    "(%s). Without the node that put it on the MODEL or the conditioning they would be."
 )
 UNTRAINED = (
     "AtlasVid: stage 2 starts from noise and no LoRA is loaded. Wan2.1 itself was not trained for "
@@ -103,13 +107,11 @@ class DetailJointSampler(io.ComfyNode):
         texts, shifted = (positive, negative), host.with_shift(model, shift)
         kept = found = None
         if keep_steps:
-            job = fingerprint(
-                versions(model), model_fingerprint(model), shift, plan, texts, chosen, sampler_name,
-                host.detail_of(model).identity(), proxy, vae_fingerprint(vae),
+            kept = _kept(
+                versions(model), shift, plan, texts, chosen, sampler_name,
+                host.detail_of(model).identity(), proxy, vae_fingerprint(vae), model=model,
             )  # fmt: skip
-            kept = KeptSteps(host.steps_folder(), job)
-            prune(kept.folder, but=job)
-            found = kept.latest()
+            found = None if kept is None else kept.latest()
         if found is not None:
             what = f"{found.steps} of {steps} steps were" if found.steps else "its start was"
             logging.info("AtlasVid: %s kept in %s", what, kept)
@@ -131,6 +133,17 @@ class DetailJointSampler(io.ComfyNode):
         if kept is not None:
             kept.finish(steps, samples)
         return io.NodeOutput({"samples": samples})
+
+
+def _kept(*made_from, model) -> KeptSteps | None:
+    """Where the steps of this job are kept; None, which the log says, for one without a name."""
+    try:
+        job = fingerprint(*made_from, model_fingerprint(model))
+    except Unnamed as error:
+        logging.warning(UNNAMED, error)
+        return None
+    prune(host.steps_folder(), but=job)
+    return KeptSteps(host.steps_folder(), job)
 
 
 def _begun(proxy: dict | None, plan: VideoPlan, vae) -> torch.Tensor:
