@@ -65,14 +65,15 @@ def facts(model) -> refuse.ModelFacts:
     )
 
 
-def check_model(model, node: str, hidden=None, plan=None) -> refuse.ModelFacts:
+def check_model(model, node: str, hidden=None, plan=None, stage: int = 2) -> refuse.ModelFacts:
     """Refuse a MODEL that `node` can't honour; `hidden` (of the node) leads to its LoRA files.
 
-    With `plan`, the log says where it differs from what these LoRAs were trained for.
+    With `plan`, the log says where it differs from what these LoRAs were trained for. `stage` 1 is
+    the host's own forward and honours more.
     """
     found = facts(model)
     refuse.check_model(found, node)
-    refuse.check_options(model.model_options, node)
+    refuse.check_options(model.model_options, node, stage)
     loras.check_loras(
         getattr(hidden, "prompt", None),
         getattr(hidden, "unique_id", None),

@@ -88,13 +88,21 @@ def check_model(facts: ModelFacts, node: str) -> None:
         )
 
 
-def check_options(model_options: Mapping[str, Any], node: str) -> None:
-    """`model_options` of a MODEL, before or during sampling."""
+def check_options(model_options: Mapping[str, Any], node: str, stage: int = 2) -> None:
+    """`model_options` of a MODEL, before or during sampling. Stage 1 is the host's own forward:
+    there everything works but what has its own idea of time."""
     if model_options.get("context_handler") is not None:
         raise ValueError(
             f"{node}: the MODEL carries context windows, which cut the video where AtlasVid "
             "attends across it. Bypass the Context Windows node; AtlasVid bounds memory itself."
         )
+    if stage == 1:
+        if model_options.get("transformer_options", {}).get("rope_options"):
+            raise ValueError(
+                f"{node}: the MODEL carries {OPTIONS['rope_options']}, and stage 1 scales RoPE "
+                "itself, by the plan's r_t. Bypass the node that sets it on this MODEL."
+            )
+        return
     check_transformer_options(model_options.get("transformer_options", {}), node)
 
 

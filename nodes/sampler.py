@@ -15,6 +15,7 @@ from .fingerprint import Unnamed, fingerprint
 from .host_identity import model_fingerprint, vae_fingerprint, versions
 from .kept_steps import KeptSteps, prune
 from .sockets import CATEGORY, HIDDEN, PLAN_TIP, Plan, sampler_inputs, search
+from .start_image import of_length
 from .timing import part, timed
 
 NODE = "DetailJointSampler"
@@ -104,7 +105,8 @@ class DetailJointSampler(io.ComfyNode):
         chosen = {
             "seed": seed, "steps": steps, "cfg": cfg, "scheduler": scheduler, "denoise": denoise
         }  # fmt: skip
-        texts, shifted = (positive, negative), host.with_shift(model, shift)
+        texts = tuple(of_length(x, plan.target_lat.t, NODE) for x in (positive, negative))
+        shifted = host.with_shift(model, shift)
         kept = found = None
         if keep_steps:
             kept = _kept(

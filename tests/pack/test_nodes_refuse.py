@@ -55,6 +55,16 @@ def test_options_on_a_model(refuse, options, words):
         refuse.check_options(options, "Node")
 
 
+def test_stage_one_honours_what_the_host_does(refuse):
+    sage = {"optimized_attention_override": print, "patches": {"attn1_patch": [print]}}
+    refuse.check_options({"transformer_options": sage}, "Node", stage=1)
+    scaled = {"transformer_options": {"rope_options": {"scale_t": 2.0}}}
+    with pytest.raises(ValueError, match="ScaleROPE.*r_t.*Bypass"):
+        refuse.check_options(scaled, "Node", stage=1)
+    with pytest.raises(ValueError, match="context windows.*Bypass"):
+        refuse.check_options({"context_handler": object()}, "Node", stage=1)
+
+
 def test_options_that_change_nothing_pass(refuse):
     refuse.check_options({"transformer_options": {"patches_replace": {"dit": {}}}}, "Node")
     refuse.check_options({}, "Node")
