@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from .jobs import Job
@@ -43,7 +43,7 @@ class Board:
         self, jobs: Sequence[Job], manifest: Manifest, tries: int, say: Callable[[str], None]
     ):
         self.jobs = {job.key: Standing(job) for job in jobs}
-        self.seconds: list[float] = []  # of the jobs that this run saw from end to end
+        self.seconds: list[float] = []  # that jobs of this run took, as their servers say
         self._manifest, self._tries, self._say = manifest, tries, say
         self._lock = threading.RLock()
         for key, standing in self.jobs.items():
@@ -54,32 +54,41 @@ class Board:
                 standing.state, standing.tries = "queued", 1
                 standing.server, standing.prompt_id = known.server, known.prompt_id
 
-    def claim(self, server: str) -> Job | None:
-        """The next job for this server, which from now on is thought to have it."""
+    def claim(self, server: str, last: Collection[str] = ()) -> Job | None:
+        """The next job for this server, which from now on is thought to have it; those of `last`
+        where there is no other."""
         with self._lock:
             now = time.monotonic()
-            for standing in self.jobs.values():
-                if standing.state == "waiting" and standing.not_before <= now:
-                    self._manifest.add(standing.job.key, "queueing", server=server)
-                    standing.state, standing.server, standing.prompt_id = "queued", server, None
-                    standing.tries += 1
-                    return standing.job
-        return None
+            ready = [s for s in self.jobs.values() if s.state == "waiting" and s.not_before <= now]
+            if not ready:
+                return None
+            standing = min(ready, key=lambda s: s.job.key in last)  # the first one of these
+            self._manifest.add(standing.job.key, "queueing", server=server)
+            standing.state, standing.server, standing.prompt_id = "queued", server, None
+            standing.tries += 1
+            return standing.job
 
     def adopt(self, key: str, server: str, prompt_id: str, state: str) -> bool:
         """Whether a job that a server says it has (`state`) counts as that server's from now on.
 
-        Not where it is over, or another server has it, or what it has is a try that failed before.
+        Not where it is over, or another server has it, or what it has is a try that failed before,
+        or a part of the job that was never asked for.
         """
         with self._lock:
             standing = self.jobs[key]
-            free = standing.state == "waiting" and state != "failed"
+            free = standing.state == "waiting" and state not in ("failed", "partial")
             own = standing.state in ("queued", "running") and standing.server == server
+            own &= state != "partial" or standing.prompt_id == prompt_id
             if free:
                 standing.tries += 1
             if free or own:
                 self.queued(standing.job, server, prompt_id)
             return free or own
+
+    def follows(self, prompt_id: str) -> bool:
+        """Whether a job is followed under this name, which no two servers give."""
+        with self._lock:
+            return any(s.prompt_id == prompt_id and s.state not in OVER for s in self.jobs.values())
 
     def queued(self, job: Job, server: str, prompt_id: str) -> None:
         with self._lock:
@@ -107,18 +116,18 @@ class Board:
                 if standing.prompt_id == prompt_id and standing.state in ("queued", "running"):
                     standing.progress = text
 
-    def done(self, key: str, files: list[str]) -> None:
+    def done(self, key: str, files: list[str], seconds: float | None = None) -> None:
+        """`seconds` that it took, where its server knows."""
         with self._lock:
             standing = self.jobs[key]
-            seconds = time.monotonic() - standing.began if standing.began else None
             self._manifest.add(
                 key, "done", server=standing.server, prompt_id=standing.prompt_id, files=files,
-                seconds=round(seconds, 2) if seconds else None,
+                seconds=None if seconds is None else round(seconds, 2),
             )  # fmt: skip
-            if seconds:
+            if seconds is not None:
                 self.seconds.append(seconds)
             standing.state, standing.files = "done", files
-            took = f" in {seconds:.1f} s" if seconds else ""
+            took = "" if seconds is None else f" in {seconds:.1f} s"
             self._say(f"{self._tally()} {standing.job.name}: done{took} on {standing.server}")
 
     def missed(self, key: str, kind: str, error: str) -> None:
@@ -139,12 +148,12 @@ class Board:
             what = "failed" if over else "again" if lost else f"again in {pause_s:.0f} s"
             self._say(f"{self._tally()} {standing.job.name}: {what}: {error}")
 
-    def returned(self, key: str) -> None:
+    def returned(self, key: str, error: str) -> None:
         """A job that its server can't take waits for another one; no try is lost."""
         with self._lock:
             standing = self.jobs[key]
-            self._manifest.add(key, "waiting", server=standing.server)
-            standing.state, standing.server = "waiting", None
+            self._manifest.add(key, "waiting", server=standing.server, error=error)
+            standing.state, standing.server, standing.error = "waiting", None, error
             standing.tries -= 1
 
     def over(self) -> bool:

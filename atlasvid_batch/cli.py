@@ -14,12 +14,13 @@ from .board import Board, Standing
 from .check import check_jobs
 from .display import PERIOD_S, Display
 from .jobs import Job, make_jobs
+from .listener import Listener
 from .manifest import InUse, Manifest
 from .mapping import read_workflow
 from .server import BatchServer
 from .sheet import write_sheets
 from .table import TableError, read_table
-from .worker import Listener, Worker
+from .worker import Worker
 
 EPILOG = """\
 For example, a table with the columns Prompt.text and *.seed on two servers:
@@ -91,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if rest:
         quotes = 'text with spaces needs "quotes", such as --set "Prompt.text=a red ball". '
         parser().error(f"unrecognised: {' '.join(rest)}. {quotes if spaced(args) else ''}")
-    urls = [with_scheme(url) for url in args.server or ["http://127.0.0.1:8188"]]
+    urls = distinct([with_scheme(url) for url in args.server or ["http://127.0.0.1:8188"]])
     out: Path = args.out or Path(f"{args.table.stem}_results")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
@@ -128,6 +129,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def with_scheme(url: str) -> str:
     """127.0.0.1:8188, as people type it -> http://127.0.0.1:8188"""
     return (url if "://" in url else f"http://{url}").rstrip("/")
+
+
+def distinct(urls: Sequence[str]) -> list[str]:
+    """Each server once, though it be named twice."""
+    known: dict[str, str] = {}
+    for url in urls:
+        known.setdefault(url.replace("//localhost:", "//127.0.0.1:"), url)
+    return list(known.values())
 
 
 def wanted_jobs(args: argparse.Namespace, batch: str = "") -> list[Job]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import time
@@ -11,22 +12,28 @@ import urllib.request
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from .websocket import WebSocket
 
 Event = Callable[[str, dict], None]  # kind of message, its data
+PART = "only a part of the workflow would run: put it right, or take the broken nodes out"
 
 
 class JobRefused(RuntimeError):
-    """The server did not accept the workflow; the text holds what it said of each node."""
+    """The server did not accept the workflow, or (`in_part`) would have run a part of it alone; the
+    text holds what it said of each node."""
 
-    def __init__(self, body: bytes):
-        super().__init__(refusal(body))
+    def __init__(self, body: bytes, in_part: bool = False):
+        super().__init__(f"{PART}: {refusal(body)}" if in_part else refusal(body))
+        self.in_part = in_part
         try:
             self.node_errors: dict = json.loads(body).get("node_errors") or {}
         except (ValueError, AttributeError):
             self.node_errors = {}
+
+
+class Strange(ConnectionError):
+    """Something else than a ComfyUI answers there: the page of a login, or of a proxy."""
 
 
 class JobFailed(RuntimeError):
@@ -51,9 +58,17 @@ class Client:
         # No proxy from the environment: the server is on this machine or in its network.
         self._open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
-    def get(self, path: str, timeout_s: float = 60) -> Any:
-        """The JSON answer to a GET."""
-        return json.loads(self.read(path, timeout_s=timeout_s))
+    def get(self, path: str, timeout_s: float = 60) -> dict:
+        """The JSON object that answers a GET. Raises OSError (Strange where the answer is none)."""
+        return self._object(path, self.read(path, timeout_s=timeout_s))
+
+    def _object(self, path: str, body: bytes) -> dict:
+        with contextlib.suppress(ValueError):
+            answer = json.loads(body)
+            if isinstance(answer, dict):
+                return answer
+        begins = " ".join(body[:60].decode(errors="replace").split())
+        raise Strange(f"no ComfyUI answers {path.partition('?')[0]}: {begins!r}")
 
     def read(self, path: str, data: bytes | None = None, timeout_s: float = 60) -> bytes:
         """The body of a GET, or of a POST of JSON `data`."""
@@ -78,28 +93,47 @@ class Client:
         part.replace(target)
 
     def exists(self, file: dict) -> bool:
-        """Whether the server has such an output."""
+        """Whether the server has such an output, and gives it out."""
         request = urllib.request.Request(self.base_url + view_path(file), method="HEAD")
         try:
             self._open(request, timeout=60).close()
         except urllib.error.HTTPError as error:
-            if error.code != 404:
+            if not is_final(error):
                 raise
             return False
         return True
 
-    def interrupt(self) -> None:
-        self.read("/interrupt", b"{}")
+    def interrupt(self, job: str | None = None) -> None:
+        """Ends a job that runs; without a name the one that runs, whosever it is."""
+        self.read("/interrupt", json.dumps({"prompt_id": job} if job else {}).encode())
+
+    def withdraw(self, job: str) -> None:
+        """Takes a job off the queue, and ends it where it has begun."""
+        self.read("/queue", json.dumps({"delete": [job]}).encode())
+        if any(item[1] == job for item in self.get("/queue").get("queue_running", [])):
+            self.interrupt(job)
 
     def submit(self, workflow: dict, client_id: str, extra: dict | None = None) -> str:
-        """-> the name that the server gives the job. Raises JobRefused, OSError."""
-        body = {"prompt": workflow, "client_id": client_id, "extra_data": extra or {}}
+        """-> the name that the server gives the job. Raises JobRefused, OSError.
+
+        A server that would run only a part of the workflow, since it can't run some of its outputs,
+        accepts it; here it is refused.
+        """
+        asked = {"prompt": workflow, "client_id": client_id, "extra_data": extra or {}}
         try:
-            return json.loads(self.read("/prompt", json.dumps(body).encode()))["prompt_id"]
+            body = self.read("/prompt", json.dumps(asked).encode())
         except urllib.error.HTTPError as error:
             if error.code != 400:
                 raise
             raise JobRefused(error.read()) from None
+        answer = self._object("/prompt", body)
+        job = answer.get("prompt_id")
+        if not isinstance(job, str):
+            raise Strange(f"no ComfyUI answers /prompt: it gave the job no name, but {answer}")
+        if answer.get("node_errors"):
+            self.withdraw(job)
+            raise JobRefused(body, in_part=True)
+        return job
 
     def queue(self, workflow: dict, on_event: Event | None = None) -> dict:
         """Runs a workflow to its end.
@@ -165,14 +199,22 @@ def view_path(file: dict) -> str:
     return "/view?" + urllib.parse.urlencode(file)
 
 
+def is_final(error: urllib.error.HTTPError) -> bool:
+    """Whether the server would answer so again: not where it is overloaded, or its proxy."""
+    return 400 <= error.code < 500 and error.code not in (408, 429)
+
+
 def refusal(body: bytes) -> str:
     """The server's answer to a workflow it won't run, as lines of text."""
     try:
         answer = json.loads(body)
     except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
         return body.decode(errors="replace")
     error = answer.get("error", {})
     lines = [error.get("message", str(error)) if isinstance(error, dict) else str(error)]
+    lines = lines if error else []
     for node_id, node in (answer.get("node_errors") or {}).items():
         lines += [
             f"node {node_id} ({node.get('class_type')}): {e.get('message')}: {e.get('details')}"

@@ -78,24 +78,35 @@ def make_jobs(
         seen[key] += 1
         key = f"{key}-{seen[key]}" if seen[key] > 1 else key
         name = str(row.values.get("id", f"row {row.number}"))
-        jobs.append(Job(key, name, row, _priority(row), tagged(ready, f"{key}_{batch}"), by_target))
+        ready = tagged(ready, tag_of(key, batch))
+        jobs.append(Job(key, name, row, _priority(row), ready, by_target))
     return sorted(jobs, key=lambda job: (-job.priority, job.row.number))
 
 
+def tag_of(key: str, batch: str) -> str:
+    """What the names of a job's files hold."""
+    return f"{key}_{batch}"
+
+
 def tagged(workflow: dict, tag: str) -> dict:
-    """A copy whose saved files have the tag in their names."""
+    """A copy whose saved files have the tag in their names, where a prefix is plain text.
+
+    A server does not give out a file with `..` in its name: one dot of it stays.
+    """
     out = copy.deepcopy(workflow)
     for node in out.values():
         prefix = node["inputs"].get(PREFIX)
         if isinstance(prefix, str):
-            node["inputs"][PREFIX] = f"{prefix}_{tag}"
+            *folders, name = re.split(r"([/\\])", prefix)
+            name = re.sub(r"\.{2,}", ".", name)
+            node["inputs"][PREFIX] = f"{''.join(folders)}{name}_{tag}"
     return out
 
 
-def saving_nodes(workflow: dict) -> dict[str, str]:
-    """Node -> the prefix of the files that it saves."""
-    found = {key: node["inputs"].get(PREFIX) for key, node in workflow.items()}
-    return {key: prefix for key, prefix in found.items() if isinstance(prefix, str)}
+def saving_nodes(workflow: dict) -> dict[str, Any]:
+    """Node -> the prefix of the files that it saves: text, or a link to another node."""
+    found = {key: (node.get("inputs") or {}).get(PREFIX) for key, node in workflow.items()}
+    return {key: prefix for key, prefix in found.items() if prefix is not None}
 
 
 def _settings(workflow: dict, settings: Mapping[str, str]) -> list[tuple[Target, Any]]:

@@ -1,29 +1,28 @@
-"""One ComfyUI server as a batch sees it: give it a job, ask where a job stands, find its files."""
+"""One ComfyUI server as a batch sees it: give it a job, ask where a job stands."""
 
 from __future__ import annotations
 
-import json
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from .client import Client
+from .client import Client, Strange
 from .jobs import Job, saving_nodes
-from .whole import KINDS, is_whole
 
 MARK = "atlasvid_batch"  # under this name a queued job carries its batch and its key
-MOST_TRIES = 99  # files of one prefix that are looked at
 
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a job stands on the server: running, pending, done, failed."""
+    """Where a job stands on the server: running, pending, partial, done, failed.
+
+    `seconds`: how long it ran, by the server's own clock, where it says so.
+    """
 
     state: str
     files: list[dict] = field(default_factory=list)
     kind: str = ""  # of the error
     error: str = ""
+    seconds: float | None = None
 
 
 class BatchServer:
@@ -41,64 +40,38 @@ class BatchServer:
 
     def queue(self) -> dict[str, tuple[str, str | None]]:
         """prompt id -> (running or pending, the key of a batch's job)."""
+        return {item[1]: (state, self._key(item)) for item, state in self._items()}
+
+    def _items(self) -> list[tuple[list, str]]:
         answer = self.client.get("/queue", timeout_s=20)
-        found = {}
+        found = []
         for name, state in (("queue_pending", "pending"), ("queue_running", "running")):
-            found.update({item[1]: (state, self._key(item)) for item in answer[name]})
+            if not isinstance(answer.get(name), list):
+                raise Strange(f"no ComfyUI answers /queue: it names no {name}")
+            found += [(item, state) for item in answer[name]]
         return found
 
     def survey(self) -> dict[str, tuple[str, str]]:
         """Key -> (prompt id, state) of this batch's jobs, as the server knows them since its start.
 
-        State: pending, running, done, failed. Of several tries of a job the last one.
+        State: pending, running, done, failed; partial where it runs a part of the workflow alone.
+        Of several tries of a job the last one.
         """
+        waiting = self._items()  # asked first: a job that ends meanwhile is then in the history
         found: dict[str | None, tuple[str, str]] = {}
-        for name, entry in self.client.get("/history").items():
-            found[self._key(entry["prompt"])] = (name, standing(entry).state)
-        for name, (state, key) in self.queue().items():
-            found[key] = (name, state)
+        ended = self.client.get("/history")
+        for name, entry in ended.items():
+            item = entry["prompt"]
+            found[self._key(item)] = (name, _whole_or_partial(item, standing(entry).state))
+        for item, state in waiting:
+            if item[1] not in ended:
+                found[self._key(item)] = (item[1], _whole_or_partial(item, state))
         return {key: known for key, known in found.items() if key}
 
     def ended(self, prompt_id: str) -> Standing | None:
         """How a job ended; None where the server does not know of its end."""
         entry = self.client.get(f"/history/{prompt_id}").get(prompt_id)
         return standing(entry) if entry else None
-
-    def cancel(self, prompt_id: str) -> None:
-        """Takes a job that has not begun off the queue."""
-        self.client.read("/queue", json.dumps({"delete": [prompt_id]}).encode())
-
-    def find_files(self, job: Job) -> list[dict] | None:
-        """The job's saved files in the output folder; None where one is missing or not whole.
-
-        A job that saves no file, or under a name that is not known beforehand, is never found.
-        """
-        found = [self._newest(prefix) for prefix in saving_nodes(job.workflow).values()]
-        files = [file for file in found if file is not None]
-        return files if files and len(files) == len(found) else None
-
-    def _newest(self, prefix: str) -> dict | None:
-        folder, _, name = prefix.replace("\\", "/").rpartition("/")
-        if "%" in prefix:
-            return None
-        for kind in KINDS:
-            for shape in ("{}_{:05}_{}", "{}_{:05}{}"):
-                newest = None
-                for number in range(1, MOST_TRIES):
-                    filename = shape.format(name, number, kind)
-                    file = {"filename": filename, "subfolder": folder, "type": "output"}
-                    if not self.client.exists(file):
-                        break
-                    newest = file
-                if newest and self._is_whole(newest):
-                    return newest
-        return None
-
-    def _is_whole(self, file: dict) -> bool:
-        with tempfile.TemporaryDirectory() as folder:
-            copy = Path(folder) / file["filename"]
-            self.client.save(file, copy)
-            return is_whole(copy)
 
     def _key(self, item: Any) -> str | None:
         """The key in a queue item: [number, prompt id, workflow, extra data, outputs]."""
@@ -107,18 +80,35 @@ class BatchServer:
         return mark[1] if isinstance(mark, list) and mark[:1] == [self.batch] else None
 
 
+def _whole_or_partial(item: list, state: str) -> str:
+    """A queue item's state; partial where a node that saves is none of the outputs to be made."""
+    whole = len(item) < 5 or saving_nodes(item[2]).keys() <= set(item[4])
+    return state if whole else "partial"
+
+
 def standing(entry: dict) -> Standing:
     """What an entry of the server's history says."""
     status = entry.get("status") or {}
+    messages = status.get("messages") or []
     if status.get("status_str") == "success":
-        return Standing("done", saved_files(entry.get("outputs") or {}))
-    for kind, data in reversed(status.get("messages") or []):
+        return Standing(
+            "done", saved_files(entry.get("outputs") or {}), seconds=_seconds(dict(messages))
+        )
+    for kind, data in reversed(messages):
         if kind == "execution_error":
             words = f"{data.get('node_type')}: {str(data.get('exception_message')).strip()}"
             return Standing("failed", kind=str(data.get("exception_type")), error=words)
         if kind == "execution_interrupted":
             return Standing("failed", kind="interrupted", error="cancelled on the server")
     return Standing("failed", kind="unknown", error="the server does not say why")
+
+
+def _seconds(messages: dict[str, dict]) -> float | None:
+    """From a job's begin to its end."""
+    stamps_ms = [
+        messages.get(kind, {}).get("timestamp") for kind in ("execution_start", "execution_success")
+    ]
+    return None if None in stamps_ms else (stamps_ms[1] - stamps_ms[0]) / 1000
 
 
 def saved_files(outputs: dict) -> list[dict]:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import http.client
-import json
 import threading
 import time
 import urllib.error
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from .board import Board, Standing
 from .check import problems
-from .client import JobRefused
+from .client import PART, JobRefused, Strange
+from .files import NotFetched, fetch, find_files
+from .intake import Intake
 from .jobs import Job
-from .mapping import title
 from .server import BatchServer
-from .whole import KINDS, is_whole
 
 TICK_S = 0.25
 FIRST_WAIT_S, MOST_WAIT_S = 1.0, 20.0
+WITHHELD_S = 5.0  # between two questions for a result that a server has trouble to give
 AWAY = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
 
 
@@ -43,6 +43,8 @@ class Worker(threading.Thread):
         self._say = say
         self._stopping = threading.Event()
         self._known = False  # whether the server was surveyed since it last answered
+        self._intake = Intake()
+        self._withheld: dict[str, tuple[float, float]] = {}  # key -> since when, when to ask again
 
     def stop(self) -> None:
         self._stopping.set()
@@ -68,17 +70,12 @@ class Worker(threading.Thread):
             self._adopt()
             if self.ahead:
                 self._examine()
-            if self.away_since is not None and self.trouble:
-                self._say(f"{self.server.url} answers")
-            self._known, self.away_since, self.trouble = True, None, ""
+            self._known = True
         present = self.server.queue()
         for standing in self.board.held_by(self.server.url):
-            self._follow(standing, present.get(standing.prompt_id or "", ("", None))[0])
-        while not self._stopping.is_set() and len(self.board.held_by(self.server.url)) < self.ahead:
-            job = self.board.claim(self.server.url)
-            if job is None:
-                return
-            self._submit(job)
+            self._settle(standing, present.get(standing.prompt_id or "", ("", None))[0])
+        self._fill()
+        self._answers()
 
     def _adopt(self) -> None:
         """After an absence (ours or the server's): learn what it has of this batch's jobs."""
@@ -86,8 +83,27 @@ class Worker(threading.Thread):
             ours = key in self.board.jobs and self.board.adopt(
                 key, self.server.url, prompt_id, state
             )
-            if not ours and state == "pending":
-                self.server.cancel(prompt_id)  # given up here, taken on elsewhere since
+            # Given up here and taken on elsewhere since, or a part that nobody asked for. Not where
+            # another worker knows this very server under another name.
+            if not ours and state in ("pending", "partial") and not self.board.follows(prompt_id):
+                self.server.client.withdraw(prompt_id)
+
+    def _settle(self, standing: Standing, present: str) -> None:
+        """Like `_follow`; a result that the server can't give now does not stop the others."""
+        key, now = standing.job.key, time.monotonic()
+        since, again_at = self._withheld.get(key, (now, now))
+        if now < again_at:
+            return
+        try:
+            self._follow(standing, present)
+        except NotFetched as error:
+            self.board.missed(key, "gone", str(error))
+        except urllib.error.HTTPError as error:
+            if now - since <= self.patience_s:
+                self._withheld[key] = (since, now + WITHHELD_S)
+                return
+            self.board.missed(key, "gone", f"{self.server.url} does not give its result: {error}")
+        self._withheld.pop(key, None)
 
     def _follow(self, standing: Standing, present: str) -> None:
         key = standing.job.key
@@ -97,15 +113,22 @@ class Worker(threading.Thread):
             return
         ended = self.server.ended(standing.prompt_id) if standing.prompt_id else None
         if ended is None:  # the server was restarted, or forgot
-            found = self.server.find_files(standing.job)
+            found = find_files(self.server.client, standing.job)
             if found is None:
-                self.board.missed(key, "lost", f"{self.server.url} no longer has it")
+                what = "no longer has it" if standing.prompt_id else "did not get it"
+                self.board.missed(key, "lost", f"{self.server.url} {what}")
             else:
                 self._finish(key, found)
         elif ended.state == "done":
-            self._finish(key, ended.files)
+            self._finish(key, ended.files, ended.seconds)
         else:
             self.board.missed(key, ended.kind, ended.error)
+
+    def _finish(self, key: str, files: list[dict], seconds: float | None = None) -> None:
+        """Brings a job's files here; only then it is done."""
+        names = fetch(self.server.client, files, key, self.server.batch, self.folder)
+        self.board.done(key, names, seconds)
+        self._answers()
 
     def _examine(self) -> None:
         """A server that lacks nodes or files is left out; the others go on."""
@@ -119,40 +142,52 @@ class Worker(threading.Thread):
         self.ahead = 0
         self._say(f"{self.server.url} is left out: {why}")
 
+    def _fill(self) -> None:
+        while (
+            not self._stopping.is_set()
+            and self._intake.open()
+            and len(self.board.held_by(self.server.url)) < self.ahead
+        ):
+            job = self.board.claim(self.server.url, last=self._intake.turned_away)
+            if job is None:
+                return
+            self._submit(job)
+
     def _submit(self, job: Job) -> None:
         try:
             prompt_id = self.server.submit(job)
         except JobRefused as error:
             words, ours = job.blame(error.node_errors)
+            words = [PART, *words] if error.in_part else words
             if ours:
                 self.board.missed(job.key, "refused", "; ".join(words))
             else:  # the same for every job: something is missing on this server
-                self.board.returned(job.key)
+                self.board.returned(job.key, "; ".join(words) or str(error))
                 self._leave_out("; ".join(words) or str(error))
+        except (urllib.error.HTTPError, Strange) as error:
+            self._not_taken(job, str(error))
         else:
             self.board.queued(job, self.server.url, prompt_id)
+            self._intake.took(job.key)
 
-    def _finish(self, key: str, files: list[dict]) -> None:
-        """Brings a job's files here; only then it is done."""
-        names = []
-        for file in files:
-            name = place_of(file)
-            target = self.folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                if not target.exists():
-                    self.server.client.save(file, target)
-            except urllib.error.HTTPError as error:
-                if error.code != 404:
-                    raise
-                self.board.missed(key, "gone", f"{target.name} is gone from {self.server.url}")
-                return
-            if target.suffix.lower() in KINDS and not is_whole(target):
-                target.unlink()
-                self.board.missed(key, "gone", f"{target.name} on {self.server.url} is damaged")
-                return
-            names.append(name)
-        self.board.done(key, names)
+    def _not_taken(self, job: Job, why: str) -> None:
+        """The server answers, but what it says to a new job makes no sense."""
+        prompt_id, state = self.server.survey().get(job.key, ("", "failed"))
+        if state not in ("failed", "partial"):  # it has it all the same; its answer was lost
+            self.board.adopt(job.key, self.server.url, prompt_id, state)
+            return
+        words = f"{self.server.url} does not take it: {why}"
+        if self._intake.blames(job.key):
+            self.board.missed(job.key, "refused by error", words)
+            return
+        self.board.returned(job.key, words)
+        pause_s = self._intake.turn_away(job.key)
+        self._say(f"{self.server.url} takes no jobs ({why}); again in {pause_s:.0f} s")
+
+    def _answers(self) -> None:
+        if self.away_since is not None:
+            self._say(f"{self.server.url} answers")
+        self.away_since, self.trouble = None, ""
 
     def _away(self, error: Exception) -> None:
         now = time.monotonic()
@@ -164,37 +199,3 @@ class Worker(threading.Thread):
             for standing in self.board.held_by(self.server.url):
                 words = f"{self.server.url} away for {self.patience_s:.0f} s"
                 self.board.missed(standing.job.key, "lost", words)
-
-
-def place_of(file: dict) -> str:
-    """Where a server's file goes below the batch's folder: as on the server, never outside."""
-    parts = PurePosixPath(f"{file['subfolder']}/{file['filename']}".replace("\\", "/")).parts
-    return "/".join(("files", *(p for p in parts if p not in ("/", "..") and ":" not in p)))
-
-
-class Listener(threading.Thread):
-    """Hears how far the running job is; nothing depends on it."""
-
-    def __init__(self, server: BatchServer, board: Board):
-        super().__init__(daemon=True)
-        self.server, self.board = server, board
-
-    def run(self) -> None:
-        while True:
-            try:
-                with self.server.client.socket(self.server.client_id, timeout_s=3600) as socket:
-                    for text in socket.texts():
-                        self._hear(json.loads(text))
-            except (OSError, ValueError):
-                pass
-            time.sleep(2)
-
-    def _hear(self, message: dict) -> None:
-        data = message.get("data") or {}
-        job, node = data.get("prompt_id"), data.get("node")
-        if message.get("type") not in ("executing", "progress") or not job or not node:
-            return
-        workflow = next((s.job.workflow for s in self.board.snapshot() if s.prompt_id == job), None)
-        if workflow is not None:
-            step = f" {int(100 * data['value'] / data['max'])} %" if data.get("max") else ""
-            self.board.note_progress(job, f"{title(workflow, node)}{step}")

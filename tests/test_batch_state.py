@@ -14,13 +14,13 @@ from types import SimpleNamespace
 import pytest
 
 from atlasvid_batch.board import MOST_LOSSES, Board
-from atlasvid_batch.cli import main, with_scheme
+from atlasvid_batch.cli import distinct, main, with_scheme
 from atlasvid_batch.display import Display, span, table
+from atlasvid_batch.files import place_of
 from atlasvid_batch.jobs import make_jobs
 from atlasvid_batch.manifest import InUse, Manifest
 from atlasvid_batch.server import saved_files, standing
 from atlasvid_batch.table import Row
-from atlasvid_batch.worker import place_of
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKFLOW = {
@@ -139,8 +139,9 @@ def test_a_server_that_dies_costs_a_try_only_of_the_job_that_ran(manifest):
 def test_a_job_that_a_server_can_not_take_goes_to_another(manifest):
     board, _ = board_of(manifest, 16, tries=1)
     key = board.claim(A).key
-    board.returned(key)
+    board.returned(key, "HTTP 503")
     assert manifest.records[key].state == "waiting" and not board.held_by(A)
+    assert manifest.records[key].error == "HTTP 503"
     assert board.claim(B).key == key and board.jobs[key].tries == 1
 
 
@@ -155,16 +156,36 @@ def test_what_a_server_says_it_has_counts_once(manifest):
     assert not board.adopt(key, A, "p1", "done")
 
 
+def test_a_part_that_a_server_took_alone_does_not_count(manifest):
+    board, _ = board_of(manifest, 16)
+    (key,) = board.jobs
+    assert not board.adopt(key, A, "p0", "partial") and board.claim(A).key == key
+    assert not board.adopt(key, A, "p0", "partial")  # the answer to this try is not known
+    board.queued(board.jobs[key].job, A, "p1")
+    assert board.adopt(key, A, "p1", "partial")  # all of it was accepted, by what was answered
+
+
+def test_a_job_that_a_server_turned_away_comes_last_there(manifest):
+    board, _ = board_of(manifest, 16, 32)
+    first = board.claim(A).key
+    board.returned(first, "HTTP 500")
+    second = board.claim(A, last={first}).key
+    assert second != first and board.claim(A, last={first}).key == first
+
+
 # What a server says
 
 
 def test_history_as_standing():
-    ok = {"status": {"status_str": "success"}, "outputs": {"2": {
+    stamps = [["execution_start", {"timestamp": 5000}], ["execution_success", {"timestamp": 95250}]]
+    ok = {"status": {"status_str": "success", "messages": stamps}, "outputs": {"2": {
         "images": [{"filename": "a.mp4", "subfolder": "v", "type": "output"}] * 2
         + [{"filename": "b.png", "subfolder": "", "type": "temp"}],
         "animated": [True], "text": ["hello"],
     }}}  # fmt: skip
     assert standing(ok).files == [{"filename": "a.mp4", "subfolder": "v", "type": "output"}]
+    assert standing(ok).seconds == 90.25
+    assert standing({"status": {"status_str": "success"}}).seconds is None
     assert saved_files({}) == []
     error = {"node_type": "Plan", "exception_type": "ValueError", "exception_message": "no\n"}
     bad = {"status": {"status_str": "error", "messages": [["execution_error", error]]}}
@@ -174,18 +195,27 @@ def test_history_as_standing():
 
 
 def test_files_keep_their_folders_and_stay_in_ours():
-    def place(folder, name="a.mp4"):
-        return place_of({"filename": name, "subfolder": folder, "type": "output"})
+    def place(folder, name="a_k1_b.mp4"):
+        return place_of({"filename": name, "subfolder": folder, "type": "output"}, "k1", "k1_b")
 
-    assert place("night") == "files/night/a.mp4" and place("") == "files/a.mp4"
-    assert place("a\\b") == "files/a/b/a.mp4"
-    assert place("../../etc", "../x") == "files/etc/x" and place("/etc") == "files/etc/a.mp4"
-    assert place("C:/x") == "files/x/a.mp4"
+    assert place("night") == "files/night/a_k1_b.mp4" and place("") == "files/a_k1_b.mp4"
+    assert place("a\\b") == "files/a/b/a_k1_b.mp4"
+    assert place("../../etc", "../x_k1_b") == "files/etc/x_k1_b"
+    assert place("/etc") == "files/etc/a_k1_b.mp4" and place("C:/x") == "files/C_/x/a_k1_b.mp4"
+    assert place("", "ep1:shot0_k1_b.mp4") == "files/ep1_shot0_k1_b.mp4"
+    # Without the job's tag any other job may have a file of that name.
+    assert place("night", "film_00001_.mp4") == "files/k1/night/film_00001_.mp4"
+    assert place("k1_b", "film.mp4") == "files/k1/k1_b/film.mp4"
 
 
 def test_a_server_may_be_named_without_its_scheme():
     assert with_scheme("127.0.0.1:8188") == with_scheme("http://127.0.0.1:8188/")
     assert with_scheme("https://far.example/comfy/") == "https://far.example/comfy"
+
+
+def test_a_server_that_is_named_twice_is_one():
+    urls = ["http://localhost:8188", A, "http://127.0.0.1:8188", A, "http://127.0.0.1:8189"]
+    assert distinct(urls) == ["http://localhost:8188", A, "http://127.0.0.1:8189"]
 
 
 # What is seen
@@ -199,11 +229,11 @@ def worker(url, away=None):
 def test_the_table_counts_and_tells_what_runs(manifest):
     board, _ = board_of(manifest, *range(16, 176, 16))
     keys = [board.claim(A).key for _ in range(4)]
-    board.done(keys[0], [])
+    board.done(keys[0], [], 5.0)
     board.running(keys[1])
     board.jobs[keys[1]].progress = "Stage 2 3/8"
     board.missed(keys[3], "ValueError", "no")
-    head, first, second = table(board.snapshot(), [worker(A), worker(B, away=0.0)], [4.0, 6.0])
+    head, first, second = table(board.snapshot(), [worker(A), worker(B, away=0.0)], board.seconds)
     assert head == f"[{'#' * 3}{'.' * 27}] 1 of 10 done, 1 failed, 5.0 s a job, about 40 s left"
     assert "1 done  row 2: Stage 2 3/8 (+1 queued)" in first
     assert "http://b  0 done  away for" in second and second.endswith("refused")

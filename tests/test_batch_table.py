@@ -155,6 +155,13 @@ def test_jobs_have_their_rows_values_and_no_other(table, workflow):
     assert first.key.startswith("a-b-")
 
 
+def test_a_name_that_servers_do_not_give_out_loses_its_dots(table, workflow):
+    for prefix, name in (("a../wait... what..", "a../wait. what."), ("a.b\\c", "a.b\\c")):
+        workflow["6"]["inputs"]["filename_prefix"] = prefix
+        (job,) = make_jobs(table("width\n64\n"), workflow, batch="b1")
+        assert job.workflow["6"]["inputs"]["filename_prefix"] == f"{name}_{job.key}_b1"
+
+
 def test_a_key_follows_the_work_not_the_row_or_the_title(table, workflow):
     one = make_jobs(table("Prompt.text\nx\ny\ny\n"), workflow)
     workflow["1"]["_meta"]["title"] = "Words"

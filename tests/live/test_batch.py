@@ -14,6 +14,7 @@ from collections import Counter
 import pytest
 
 from atlasvid_batch.cli import wanted_jobs
+from atlasvid_batch.files import find_files
 from atlasvid_batch.manifest import Manifest
 from atlasvid_batch.server import BatchServer
 from atlasvid_batch.whole import is_whole
@@ -159,10 +160,10 @@ def test_forty_jobs_outlive_a_server_and_the_client(two_servers, client, tmp_pat
         before = next(k for k in done if manifest.records[k].server == dies.base_url)
         server = BatchServer(dies.base_url, manifest.batch)
         assert before not in server.survey()  # a new process: it remembers nothing
-        (file,) = server.find_files(jobs[before])
+        (file,) = find_files(server.client, jobs[before])
         path = dies.output / file["subfolder"] / file["filename"]
         path.write_bytes(path.read_bytes()[:-9])
-        assert server.find_files(jobs[before]) is None
+        assert find_files(server.client, jobs[before]) is None
     assert stays.client.get("/queue") == {"queue_running": [], "queue_pending": []}
 
 

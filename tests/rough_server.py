@@ -1,0 +1,108 @@
+"""A small HTTP server that speaks like ComfyUI and can be told to misbehave, for what the real one
+does on other people's machines alone: behind a proxy, broken, overloaded.
+"""
+
+import json
+import threading
+import urllib.parse
+import uuid
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+INFO = {
+    "Text": {"name": "Text", "input": {"required": {"text": ["STRING", {}]}}},
+    "Save": {"name": "Save", "input": {"required": {"filename_prefix": ["STRING", {}]}}},
+}
+SECONDS = 90  # that every job took, as its history says
+
+
+class RoughServer:
+    """A job ends at once and saves the text of node 1. A context manager.
+
+    `answer(method, path, query, asked)` -> (status, body) in place of the usual answer, or None.
+    `saved`: (folder, name) -> bytes; `history`, `pending`: as ComfyUI lists them; `posts`: texts of
+    the jobs that it was asked for; `deleted`: names of jobs.
+    """
+
+    def __init__(self, answer=lambda method, path, query, asked: None):
+        self.answer = answer
+        self.saved, self.history, self.pending, self.posts, self.deleted = {}, {}, [], [], []
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.port = self._http.server_port
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self):
+        threading.Thread(target=self._http.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self._http.shutdown()
+        self._http.server_close()
+
+    def _handler(self):
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_):
+                pass
+
+            def do_GET(self):
+                size = int(self.headers.get("Content-Length") or 0)
+                asked = json.loads(self.rfile.read(size)) if size else None
+                parts = urllib.parse.urlsplit(self.path)
+                query = dict(urllib.parse.parse_qsl(parts.query))
+                told = server.answer(self.command, parts.path, query, asked)
+                status, body = told or server.usual(parts.path, query, asked)
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(body)
+
+            do_HEAD = do_POST = do_GET
+
+        return Handler
+
+    def usual(self, path, query, asked):
+        if path == "/object_info":
+            return 200, as_json(INFO)
+        if path == "/queue":
+            self.deleted += (asked or {}).get("delete", [])
+            return 200, as_json({"queue_running": [], "queue_pending": self.pending})
+        if path.startswith("/history"):
+            name = path.removeprefix("/history").strip("/")
+            wanted = {k: v for k, v in self.history.items() if name in ("", k)}
+            return 200, as_json(wanted)
+        if path == "/prompt":
+            return 200, as_json({"prompt_id": self.take(asked), "number": 0, "node_errors": {}})
+        if path == "/view":
+            data = self.saved.get((query.get("subfolder", ""), query["filename"]))
+            return (404, b"") if data is None else (200, data)
+        return 404, b""
+
+    def take(self, asked) -> str:
+        name, workflow = uuid.uuid4().hex, asked["prompt"]
+        text = workflow["1"]["inputs"]["text"]
+        self.posts.append(text)
+        files = []
+        for node in workflow.values():
+            prefix = node["inputs"].get("filename_prefix")
+            if prefix:
+                prefix = prefix if isinstance(prefix, str) else "film"  # fed by a link
+                number = 1 + sum(known.startswith(f"{prefix}_") for _, known in self.saved)
+                file = f"{prefix}_{number:05}_.txt"
+                self.saved["", file] = f"{text} on {self.port}".encode()
+                files.append({"filename": file, "subfolder": "", "type": "output"})
+        stamps = [["execution_start", {"timestamp": 0}]]
+        stamps += [["execution_success", {"timestamp": SECONDS * 1000}]]
+        self.history[name] = {
+            "prompt": [0, name, workflow, asked["extra_data"], list(workflow)],
+            "outputs": {"9": {"files": files}},
+            "status": {"status_str": "success", "messages": stamps},
+        }
+        return name
+
+
+def as_json(answer) -> bytes:
+    return json.dumps(answer).encode()
