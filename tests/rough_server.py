@@ -12,13 +12,15 @@ INFO = {
     "Text": {"name": "Text", "input": {"required": {"text": ["STRING", {}]}}},
     "Save": {"name": "Save", "input": {"required": {"filename_prefix": ["STRING", {}]}}},
 }
+HANG_UP = (0, b"")
 SECONDS = 90  # that every job took, as its history says
 
 
 class RoughServer:
     """A job ends at once and saves the text of node 1. A context manager.
 
-    `answer(method, path, query, asked)` -> (status, body) in place of the usual answer, or None.
+    `answer(method, path, query, asked)` -> (status, body) in place of the usual answer, HANG_UP, or
+    None.
     `saved`: (folder, name) -> bytes; `history`, `pending`: as ComfyUI lists them; `posts`: texts of
     the jobs that it was asked for; `deleted`: names of jobs.
     """
@@ -53,6 +55,9 @@ class RoughServer:
                 parts = urllib.parse.urlsplit(self.path)
                 query = dict(urllib.parse.parse_qsl(parts.query))
                 told = server.answer(self.command, parts.path, query, asked)
+                if told == HANG_UP:
+                    self.close_connection = True
+                    return
                 status, body = told or server.usual(parts.path, query, asked)
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))

@@ -1,7 +1,9 @@
 """A batch on servers that misbehave: what is lost, what is told, and that the others go on."""
 
+import _thread
 import json
 import struct
+import threading
 import time
 
 import pytest
@@ -18,7 +20,7 @@ from atlasvid_batch.server import MARK, BatchServer
 from atlasvid_batch.table import Row
 from atlasvid_batch.worker import Worker
 
-from .rough_server import SECONDS, RoughServer, as_json
+from .rough_server import HANG_UP, SECONDS, RoughServer, as_json
 
 
 def workflow(prefix="film") -> dict:
@@ -39,7 +41,12 @@ def batch(tmp_path, monkeypatch):
         (tmp_path / "w.json").write_text(json.dumps(workflow(prefix)))
         named = [word for server in servers for word in ("--server", server.url)]
         command = ["t.csv", "--workflow", "w.json", "--out", "out", "--no-sheet", *named, *more]
-        return main(command)
+        limit = threading.Timer(60, _thread.interrupt_main)  # a mistake may let it run for ever
+        limit.start()
+        try:
+            return main(command)
+        finally:
+            limit.cancel()
 
     return run
 
@@ -85,7 +92,10 @@ def test_a_colon_in_a_name_is_replaced_and_nothing_is_lost(batch, events, tmp_pa
     assert all(e["files"][0].startswith("files/ep1_shot_") for e in events("done"))
 
 
-def test_a_tag_keeps_a_second_run_from_fetching_again(batch, events, tmp_path):
+@pytest.mark.parametrize(("prefix", "views"), [("film", 1), (["2", 0], 2)])
+def test_a_file_that_was_fetched_is_kept_where_its_name_says_whose_it_is(
+    batch, events, tmp_path, prefix, views
+):
     asked = []
 
     def note(method, path, query, _):
@@ -93,16 +103,12 @@ def test_a_tag_keeps_a_second_run_from_fetching_again(batch, events, tmp_path):
             asked.append(query["filename"])
 
     with RoughServer(note) as server:
-        assert batch(["t0"], [server]) == 0
-        (tmp_path / "out" / "manifest.jsonl").write_text(
-            "".join(
-                line + "\n"
-                for line in (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()
-                if '"done"' not in line  # killed just before it was written down
-            )
-        )
-        assert batch(["t0"], [server]) == 0
-        assert len(asked) == 1 and server.posts == ["t0"]
+        assert batch(["t0"], [server], prefix=prefix) == 0
+        path = tmp_path / "out" / "manifest.jsonl"
+        lines = path.read_text().splitlines(keepends=True)
+        path.write_text("".join(line for line in lines if '"done"' not in line))  # killed before
+        assert batch(["t0"], [server], prefix=prefix) == 0
+        assert len(asked) == views and server.posts == ["t0"]
     assert texts_of(events, tmp_path) == ["t0"]
 
 
@@ -241,18 +247,20 @@ def test_a_result_that_a_server_has_trouble_with_is_waited_for_beside_the_others
     assert "does not give its result: HTTP Error 502" in failed["error"]
 
 
-def test_patience_counts_from_the_first_silence_until_all_is_well_again(tmp_path):
+@pytest.mark.parametrize(("path", "told"), [("/object_info", (500, b"")), ("/view", HANG_UP)])
+def test_patience_counts_from_the_first_silence_until_all_is_well_again(tmp_path, path, told):
     """A server that answers one thing and never the other is away, too."""
 
-    def answer(method, path, query, _):
-        return (500, b"") if path == "/object_info" else None
+    def answer(method, asked, query, _):
+        return told if asked == path else None
 
     with RoughServer(answer) as server, Manifest(tmp_path / "m.jsonl") as manifest:
         jobs = jobs_of("t0", batch=manifest.batch)
         said = []
         board = Board(jobs, manifest, 1, said.append)
-        board.claim(server.url)
-        worker = Worker(BatchServer(server.url, manifest.batch), board, tmp_path, 1, 1, said.append)
+        view = BatchServer(server.url, manifest.batch)
+        board.queued(board.claim(server.url), server.url, view.submit(jobs[0]))
+        worker = Worker(view, board, tmp_path, 1, 1, said.append)
         worker.start()
         end = time.monotonic() + 20
         while board.held_by(server.url) and time.monotonic() < end:
