@@ -61,7 +61,7 @@ def table(jobs: Sequence[Standing], workers: Sequence[Worker], seconds: list[flo
     facts += [f"{failed} failed"] if failed else []
     if seconds and left:
         mean = sum(seconds) / len(seconds)
-        at_work = max(1, sum(w.away_since is None for w in workers))
+        at_work = max(1, sum(w.away_since is None and w.ahead > 0 for w in workers))
         facts += [f"{mean:.1f} s a job", f"about {span(mean * left / at_work)} left"]
     rows = [_row(w, [j for j in jobs if j.server == w.server.url]) for w in workers]
     widths = [max(len(row[i]) for row in rows) for i in range(2)]

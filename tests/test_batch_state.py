@@ -221,9 +221,9 @@ def test_a_server_that_is_named_twice_is_one():
 # What is seen
 
 
-def worker(url, away=None):
+def worker(url, away=None, ahead=2):
     server = SimpleNamespace(url=url)
-    return SimpleNamespace(server=server, away_since=away, trouble="refused", ahead=2)
+    return SimpleNamespace(server=server, away_since=away, trouble="refused", ahead=ahead)
 
 
 def test_the_table_counts_and_tells_what_runs(manifest):
@@ -233,10 +233,12 @@ def test_the_table_counts_and_tells_what_runs(manifest):
     board.running(keys[1])
     board.jobs[keys[1]].progress = "Stage 2 3/8"
     board.missed(keys[3], "ValueError", "no")
-    head, first, second = table(board.snapshot(), [worker(A), worker(B, away=0.0)], board.seconds)
+    servers = [worker(A), worker(B, away=0.0), worker("http://c", ahead=0)]
+    head, first, second, third = table(board.snapshot(), servers, board.seconds)
     assert head == f"[{'#' * 3}{'.' * 27}] 1 of 10 done, 1 failed, 5.0 s a job, about 40 s left"
     assert "1 done  row 2: Stage 2 3/8 (+1 queued)" in first
     assert "http://b  0 done  away for" in second and second.endswith("refused")
+    assert third.endswith("left out")
     assert [span(s) for s in (7, 89, 600, 3725)] == ["7 s", "89 s", "10 min", "1 h 02 min"]
 
 
