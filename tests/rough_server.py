@@ -8,6 +8,9 @@ import urllib.parse
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from atlasvid_batch.jobs import make_jobs
+from atlasvid_batch.table import Row
+
 INFO = {
     "Text": {"name": "Text", "input": {"required": {"text": ["STRING", {}]}}},
     "Save": {"name": "Save", "input": {"required": {"filename_prefix": ["STRING", {}]}}},
@@ -111,3 +114,16 @@ class RoughServer:
 
 def as_json(answer) -> bytes:
     return json.dumps(answer).encode()
+
+
+def workflow(prefix="film") -> dict:
+    return {
+        "1": {"class_type": "Text", "inputs": {"text": "a"}, "_meta": {"title": "Prompt"}},
+        "2": {"class_type": "Text", "inputs": {"text": "film"}, "_meta": {"title": "Name"}},
+        "9": {"class_type": "Save", "inputs": {"text": ["1", 0], "filename_prefix": prefix}},
+    }
+
+
+def jobs_of(*texts, prefix="film", batch="b"):
+    rows = [Row(i, i + 1, {"Prompt.text": text}) for i, text in enumerate(texts, 1)]
+    return make_jobs(rows, workflow(prefix), batch=batch)

@@ -2,7 +2,6 @@
 
 import _thread
 import json
-import struct
 import threading
 import time
 
@@ -12,23 +11,12 @@ from atlasvid_batch import worker as workers
 from atlasvid_batch.board import Board
 from atlasvid_batch.cli import main
 from atlasvid_batch.client import Client, JobRefused, Strange
-from atlasvid_batch.files import find_files
 from atlasvid_batch.intake import Intake
-from atlasvid_batch.jobs import make_jobs
 from atlasvid_batch.manifest import Manifest
 from atlasvid_batch.server import MARK, BatchServer
-from atlasvid_batch.table import Row
 from atlasvid_batch.worker import Worker
 
-from .rough_server import HANG_UP, SECONDS, RoughServer, as_json
-
-
-def workflow(prefix="film") -> dict:
-    return {
-        "1": {"class_type": "Text", "inputs": {"text": "a"}, "_meta": {"title": "Prompt"}},
-        "2": {"class_type": "Text", "inputs": {"text": "film"}, "_meta": {"title": "Name"}},
-        "9": {"class_type": "Save", "inputs": {"text": ["1", 0], "filename_prefix": prefix}},
-    }
+from .rough_server import HANG_UP, SECONDS, RoughServer, as_json, jobs_of, workflow
 
 
 @pytest.fixture
@@ -60,11 +48,6 @@ def events(tmp_path):
         return [e for e in map(json.loads, lines) if e.get("state") == state]
 
     return read
-
-
-def jobs_of(*texts, prefix="film", batch="b"):
-    rows = [Row(i, i + 1, {"Prompt.text": text}) for i, text in enumerate(texts, 1)]
-    return make_jobs(rows, workflow(prefix), batch=batch)
 
 
 def texts_of(events, tmp_path) -> list[str]:
@@ -146,58 +129,6 @@ def test_a_server_that_runs_a_part_alone_is_left_out(batch, capsys):
         assert batch(texts, [broken, sound]) == 0
         assert sorted(sound.posts) == texts
     assert f"{broken.url} is left out: only a part" in capsys.readouterr().out
-
-
-def test_a_part_that_was_made_before_the_client_could_take_it_back_does_not_count():
-    with RoughServer() as server:
-        view = BatchServer(server.url, "b")
-        (job,) = jobs_of("t0")
-        name = view.submit(job)
-        assert view.survey() == {job.key: (name, "done")}
-        server.history[name]["prompt"][4] = ["1"]  # the saver is not among what it made
-        assert view.survey() == {job.key: (name, "partial")}
-
-
-# After a restart of a server: what lies in its output folder
-
-MP4 = struct.pack(">I4sI4s", 8, b"ftyp", 8, b"moov") + struct.pack(">I4s", 8, b"mdat")
-PNG = b"\x89PNG IEND\xae\x42\x60\x82"
-
-
-@pytest.mark.parametrize(("files", "found"), [
-    ({"_00001_.mp4": MP4}, "_00001_.mp4"),
-    ({"_00001.mp4": MP4, "_00001.png": PNG}, "_00001.mp4"),  # with a picture for its metadata
-    ({"_00001_.mp4": MP4[:-1]}, None),
-    ({"_00001.mp4": MP4[:-1], "_00001.png": PNG}, None),  # killed while the video was written
-    ({f"_{i:05}_.png": PNG for i in range(1, 41)}, None),  # are there forty, or eighty?
-    ({"_00001_.mp4": MP4, "_00002_.mp4": MP4}, None),
-    ({"_00001_.mp4": MP4[:-1], "_00002_.mp4": MP4}, None),
-    ({"_00001_.mp4": MP4, "_00001_.webm": MP4}, None),
-    ({}, None),
-])  # fmt: skip
-def test_only_a_whole_single_file_proves_that_a_job_ended(files, found):
-    (job,) = jobs_of("t0")
-    prefix = job.workflow["9"]["inputs"]["filename_prefix"]
-    with RoughServer() as server:
-        server.saved = {("", prefix + end): data for end, data in files.items()}
-        there = find_files(Client(server.url), job)
-    names = [file["filename"] for file in there or []]
-    assert names == ([prefix + found] if found else [])
-
-
-def test_a_saver_whose_name_is_not_known_proves_nothing():
-    (job,) = jobs_of("t0")
-    saver = job.workflow["9"]
-    prefix = saver["inputs"]["filename_prefix"]
-    with RoughServer() as server:
-        client = Client(server.url)
-        server.saved = {("", f"{prefix}_00001.mp4"): MP4}
-        assert find_files(client, job)
-        saver["inputs"]["audio"] = ["1", 0]  # that file is then the video without its sound
-        assert find_files(client, job) is None
-        del saver["inputs"]["audio"]
-        job.workflow["10"] = {"class_type": "Save", "inputs": {"filename_prefix": ["2", 0]}}
-        assert find_files(client, job) is None
 
 
 # Answers that are none
