@@ -105,10 +105,9 @@ def standing(entry: dict) -> Standing:
 
 def _seconds(messages: dict[str, dict]) -> float | None:
     """From a job's begin to its end."""
-    stamps_ms = [
-        messages.get(kind, {}).get("timestamp") for kind in ("execution_start", "execution_success")
-    ]
-    return None if None in stamps_ms else (stamps_ms[1] - stamps_ms[0]) / 1000
+    begin_ms = messages.get("execution_start", {}).get("timestamp")
+    end_ms = messages.get("execution_success", {}).get("timestamp")
+    return None if begin_ms is None or end_ms is None else (end_ms - begin_ms) / 1000
 
 
 def saved_files(outputs: dict) -> list[dict]:
