@@ -13,6 +13,7 @@ from .attention.mask import align, steps_of
 from .budget import CHUNKS_TOK, Activations, ChunkPlan, resolve
 from .calibration import Calibration
 from .cost import FULL, Cost, detail_cost, guide_cost, parameters, proxy_cost
+from .parked import state_bytes
 from .plan import VideoPlan
 from .tiles import TilePlan
 from .units import LATENT_CHANNELS, Grid
@@ -211,6 +212,8 @@ def _decode(plan: VideoPlan, job: Job, machine: Machine, latent: int) -> Stage:
     pixels = plan.frames_px * frame if job.images else 4 * frame
     flops = decode_flops(plan.target_lat, job.vae_dim)
     tokens, host_bytes = plan.target_tok.count, latent + pixels
+    if not (job.images or machine.shared):
+        host_bytes += state_bytes(tiles)  # on its way from the device to the disk
     return _vae_stage("decode", tokens, job, machine, flops, tiles, host_bytes)
 
 
@@ -266,7 +269,7 @@ def _disk(plan: VideoPlan, job: Job, machine: Machine, latent: int, kept: int) -
         video=int(pixels * PIXEL_BITS[job.codec] / 8),
         guide=kept if job.guide_on_disk else 0,
         scratch=scratch if job.images else 0,
-        parked=0 if job.images else scratch,
+        parked=scratch + 2 * state_bytes(tiles) if scratch and not job.images else 0,
         enlarge=enlarge,
         read=read,
     )

@@ -3,7 +3,9 @@
 The folder of a job holds `pixels.raw` (finished pixels), `features.raw` (of plans that go tile by
 tile) and `state.safetensors`: where the decode was, what its causal convolutions remember there,
 the plan and the checksums of what was written by then. The state is written beside and renamed, as
-often as keeps it to a twentieth of the time; what came after it is done again, to the same bits. A
+often as keeps it to a twentieth of the time; what came after it is done again, to the same bits.
+Where what is remembered takes more than STATE_BYTES only ends of groups are kept, which need none
+of it: it would fill the disk that the pixels need, and on its way there the host's memory. A
 folder of another job, or one that does not hold what its state tells of, is made anew.
 
 Frames leave only when all are decoded. The decoder's memory and that of a video encoder are then
@@ -14,9 +16,10 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -32,6 +35,7 @@ from .tiles import TilePlan
 from .walk import BEGIN, OnPart, Stop, frames_px, parts, parts_before, walk
 
 STATE, PIXELS, FEATURES = "state.safetensors", "pixels.raw", "features.raw"
+STATE_BYTES = 2**30  # of what is remembered, at most
 EVERY_S, SHARE = 1.0, 20  # a state this often at most, and one part in SHARE of the time at most
 USELESS = (OSError, ValueError, KeyError, TypeError, SafetensorError)
 
@@ -60,7 +64,17 @@ class Place:
 
 
 def needed_bytes(plan: TilePlan, latent_16THW: Tensor, channels: int, bits: int) -> int:
-    """Bytes on disk: pixels and, tile by tile, the middle block's output of `channels`."""
+    """Bytes on disk, at most: the work, one state and the next one beside it."""
+    return work_bytes(plan, latent_16THW, channels, bits) + 2 * state_bytes(plan)
+
+
+def state_bytes(plan: TilePlan) -> int:
+    """Of what a state holds of a decode's memory, at most."""
+    return min(plan.peak_bytes, STATE_BYTES)
+
+
+def work_bytes(plan: TilePlan, latent_16THW: Tensor, channels: int, bits: int) -> int:
+    """Pixels and, tile by tile, the middle block's output of `channels`."""
     t, h, w = latent_16THW.shape[1:]
     pixels = frames_px(t) * 64 * h * w * 3 * (1 if bits == 8 else 2)
     features = t * h * w * channels * latent_16THW.element_size()
@@ -138,7 +152,9 @@ class _Work:
     def reached(self, stop: Stop) -> None:
         """Keep this stop, if it is time. A failure costs the safety, not the job."""
         began = time.monotonic()
-        if stop.frame and began < self._due:
+        if self._due == math.inf:
+            return
+        if stop.frame and (began < self._due or _bytes(stop.pasts) > STATE_BYTES):
             return
         try:
             self._save(stop)
@@ -157,6 +173,21 @@ class _Work:
         self.pixels = Pixels(self._plan, frames, self._bits, folder, PIXELS)
         if self._plan.order == "tiles":
             self.features = Features(self._vae, self._plan, self._latent, folder, FEATURES)
+        for file in self._files().values():
+            file.make_room = self._drop_state
+
+    def _drop_state(self) -> bool:
+        """The disk is full: what is decoded comes before what makes it go on elsewhere."""
+        state = self._place.folder / STATE
+        if not state.exists():
+            return False
+        state.unlink()
+        self._due = math.inf
+        logging.warning(
+            "AtlasVid: the disk of %s is full; the decode goes on, but can't be resumed from here. "
+            "Make room there.", self._place.folder,
+        )  # fmt: skip
+        return True
 
     def _files(self) -> dict[str, Pixels | Features]:
         found = {PIXELS: getattr(self, "pixels", None), FEATURES: self.features}
@@ -208,6 +239,10 @@ def _plan(text: str) -> TilePlan:
     found = json.loads(text)
     sides = {name: tuple(found[name]) for name in ("frame_lat", "tile_lat")}
     return TilePlan(**{**found, **sides})
+
+
+def _bytes(pasts: Sequence[Past]) -> int:
+    return sum(value.nbytes for past in pasts for value in past.values())
 
 
 def _as_it_lies(value: Tensor) -> tuple[str, Tensor]:

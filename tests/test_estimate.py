@@ -16,6 +16,7 @@ from atlasvid_core.calibration import Calibration
 from atlasvid_core.cost import detail_cost, guide_cost, parameters, proxy_cost
 from atlasvid_core.estimate import Job, Machine, drawing, estimate, tile_plan
 from atlasvid_core.heap import HEAP_BYTES, HOLES
+from atlasvid_core.parked import state_bytes
 from atlasvid_core.plan import make_plan
 from atlasvid_core.plan_report import plan_of, report
 from atlasvid_core.remedy import PLAN, changed, remedies, switched, switches
@@ -343,6 +344,22 @@ def test_scratch_is_what_a_decode_by_tiles_parks():
     pixels = 161 * 2160 * 3840 * 3
     assert scratch_bytes(by_tiles, lat, 3, 2) == pixels + lat.count * 384 * 2
     assert scratch_bytes(replace(by_tiles, order="frames"), lat, 3, 2) == 0
+
+
+def test_what_a_decode_goes_on_from_takes_room_too():
+    """On disk one state and the next, on a card's host one that is on its way there."""
+    lat = at().target_lat
+    for order, budget in (("tiles", 2**29), ("frames", 2**36)):
+        there = replace(card(), decode_budget_bytes=budget)
+        tiles, found = tile_plan(at(), Job(), there), estimate(at(), Job(), there)
+        images, kept = estimate(at(), Job(images=True), there), state_bytes(tiles)
+        assert tiles.order == order and 0 < kept <= 2**30
+        scratch = scratch_bytes(tiles, lat, 3, 2)
+        assert found.disk.parked == (scratch + 2 * kept if order == "tiles" else 0)
+        frame, latent = 2160 * 3840 * 12, 16 * 4 * lat.count
+        assert stage(found, "decode").host_bytes == latent + 4 * frame + kept
+        assert stage(images, "decode").host_bytes == latent + 161 * frame
+        assert images.disk.parked == 0
 
 
 def test_an_encode_at_4k_keeps_to_the_card_and_takes_room_in_the_temp_folder():

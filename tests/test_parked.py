@@ -1,5 +1,6 @@
 """A decode parked on disk goes on from any place to the same bits, and tells useless work apart."""
 
+import errno
 import logging
 import shutil
 
@@ -8,7 +9,18 @@ import torch
 
 from atlasvid_core import parked
 from atlasvid_core.decode import decode_pixels
-from atlasvid_core.parked import FEATURES, PIXELS, STATE, Place, needed_bytes, parked_frames
+from atlasvid_core.decode_files import Features, Pixels
+from atlasvid_core.parked import (
+    FEATURES,
+    PIXELS,
+    STATE,
+    Place,
+    needed_bytes,
+    parked_frames,
+    work_bytes,
+)
+from atlasvid_core.scratch import Scratch
+from atlasvid_core.tile_plan import plan_tiles
 from atlasvid_core.tiles import TilePlan
 from atlasvid_core.walk import parts
 
@@ -165,7 +177,56 @@ def test_the_plan_lies_beside_the_work(vae, latent, place):
 def test_the_bytes_on_disk_are_those_foretold(vae, latent, place, order):
     list(parked_frames(vae, latent, PLANS[order], place, BITS))
     lie = sum(p.stat().st_size for p in place.folder.iterdir() if p.name != STATE)
-    assert lie == needed_bytes(PLANS[order], latent, vae.decoder.conv1.out_channels, BITS)
+    assert lie == work_bytes(PLANS[order], latent, vae.decoder.conv1.out_channels, BITS)
+
+
+@pytest.mark.parametrize("budget_bytes", [2**30, 10**6])  # frames outermost, tiles outermost
+def test_all_that_lies_there_at_once_is_foretold(vae, place, budget_bytes, monkeypatch):
+    latent, most, save = torch.randn(16, 3, 24, 24), [], parked.save_file
+    plan = plan_tiles(vae, (24, 24), budget_bytes)
+
+    def watched(tensors, part, notes):
+        save(tensors, part, notes)
+        most.append(sum(p.stat().st_size for p in place.folder.iterdir()))
+
+    monkeypatch.setattr(parked, "save_file", watched)
+    list(parked_frames(vae, latent, plan, place, BITS))
+    channels = vae.decoder.conv1.out_channels
+    needed, work = (f(plan, latent, channels, BITS) for f in (needed_bytes, work_bytes))
+    assert work < max(most) - 10**5 and max(most) <= needed + 10**5  # names and checksums
+
+
+@pytest.mark.parametrize("order", PLANS)
+def test_a_memory_that_is_too_large_to_keep_costs_a_group_at_most(
+    vae, order, place, monkeypatch, tmp_path, caplog
+):
+    monkeypatch.setattr(parked, "STATE_BYTES", 1000)
+    plan, latent = PLANS[order], latent_of(3)
+    number = 8 if order == "tiles" else 4  # in the second tile; in the only group
+    die_after(number, vae, latent, plan, place, BITS)
+    assert (place.folder / STATE).stat().st_size < 5000
+    with caplog.at_level(logging.INFO):
+        frames = torch.cat(list(parked_frames(vae, latent, plan, place, BITS)))
+    assert torch.equal(frames, whole(vae, latent, plan, tmp_path))
+    assert ("6 of 9 parts" in caplog.text) == (order == "tiles")
+
+
+@pytest.mark.parametrize("full", [Pixels, Features])
+def test_pixels_come_before_the_state(vae, latent, place, full, monkeypatch, tmp_path, caplog):
+    """A disk that has no room while a state lies there."""
+    put = Scratch._put
+
+    def short(self, offset, data):
+        if isinstance(self, full) and offset and (place.folder / STATE).exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        put(self, offset, data)
+
+    monkeypatch.setattr(Scratch, "_put", short)
+    frames = torch.cat(list(parked_frames(vae, latent, PLANS["tiles"], place, BITS)))
+    monkeypatch.undo()
+    assert torch.equal(frames, whole(vae, latent, PLANS["tiles"], tmp_path))
+    assert caplog.text.count("is full; the decode goes on") == 1
+    assert not (place.folder / STATE).exists()
 
 
 def test_a_state_that_cannot_be_written_costs_no_video(vae, latent, place, caplog, tmp_path):
