@@ -136,6 +136,8 @@ def save_format(graph: Graph, infos: dict[str, dict]) -> dict:
                 "color": "#432", "bgcolor": "#653",
             }
         )  # fmt: skip
+    for place, number in enumerate(execution_order([n["id"] for n in nodes], links)):
+        nodes[number - 1]["order"] = place
     groups = [
         {
             "id": i + 1, "title": g.title, "bounding": list(g.box), "color": g.color,
@@ -147,6 +149,20 @@ def save_format(graph: Graph, infos: dict[str, dict]) -> dict:
         "last_node_id": len(nodes), "last_link_id": len(links), "nodes": nodes, "links": links,
         "groups": groups, "config": {}, "extra": {"ds": VIEW}, "version": 0.4,
     }  # fmt: skip
+
+
+def execution_order(numbers: list[int], links: list[list]) -> list[int]:
+    """As LiteGraph sorts nodes when it opens a workflow: another order in the file would count as
+    the user's first change, to be undone."""
+    waits = {number: sum(link[3] == number for link in links) for number in numbers}
+    ready = [number for number in numbers if not waits[number]]
+    for number in ready:  # grows meanwhile
+        for _, source, _, target, _, _ in sorted(links, key=lambda link: (link[2], link[0])):
+            if source == number:
+                waits[target] -= 1
+                if not waits[target]:
+                    ready.append(target)
+    return ready
 
 
 def links_of(

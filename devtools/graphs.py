@@ -68,9 +68,9 @@ def tiny_demo() -> Graph:
     prompt = "a red ball crosses right under a day sky"
     nodes = (
         Node("dit", "UNETLoader", "Load the tiny model", (0, 60),
-             {"unet_name": "atlasvid_tiny.safetensors"}),
+             {"unet_name": "atlasvid_tiny.safetensors"}, height_px=90),
         Node("vae", "VAELoader", "Load the tiny VAE", (0, 200),
-             {"vae_name": "atlasvid_tiny_vae.safetensors"}),
+             {"vae_name": "atlasvid_tiny_vae.safetensors"}, height_px=66),
         Node("words", "AtlasVidTinyPrompt", "Prompt", (0, 320), {"text": prompt}, height_px=200),
         Node("empty", "AtlasVidTinyPrompt", "Negative (empty)", (0, 590), {"text": ""},
              height_px=180),
@@ -165,11 +165,11 @@ def _loaders() -> tuple[Node, ...]:
 
     return (
         Node("dit", "UNETLoader", "Load Wan2.1", (0, 60), {"unet_name": DIT},
-             models=model(DIT, "diffusion_models")),
+             models=model(DIT, "diffusion_models"), height_px=90),
         Node("clip", "CLIPLoader", "Load umt5", (0, 190), {"clip_name": TEXT, "type": "wan"},
-             models=model(TEXT, "text_encoders")),
+             models=model(TEXT, "text_encoders"), height_px=114),
         Node("vae", "VAELoader", "Load the VAE", (0, 350), {"vae_name": VAE},
-             models=model(VAE, "vae")),
+             models=model(VAE, "vae"), height_px=66),
     )  # fmt: skip
 
 

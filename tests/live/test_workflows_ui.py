@@ -1,6 +1,7 @@
 """Every save-format workflow opens in the real web interface, and means what its API twin means."""
 
 import json
+from itertools import combinations
 
 import pytest
 
@@ -9,14 +10,17 @@ from devtools.browser import show_graph
 from .common import NAMES, WORKFLOWS, api_workflow
 
 ONLY_IN_PAGE = {"MarkdownNote", "Note"}
+TITLE_PX = 30
 LEGIBLE = 0.6  # below it the page draws boxes without words
 READ = """async () => {
+  const { nodes: saved } = window.app.graph.serialize();
+  const order = Object.fromEntries(saved.map((n) => [n.id, n.order]));
   const nodes = window.app.graph.nodes.map((n) => ({
-    type: n.type, title: n.title,
+    type: n.type, title: n.title, box: [...n.pos, ...n.size],
     known: n.type in window.LiteGraph.registered_node_types, errors: !!n.has_errors,
   }));
   const { scale } = window.app.canvas.ds;
-  return { nodes, scale, prompt: (await window.app.graphToPrompt()).output };
+  return { nodes, order, scale, prompt: (await window.app.graphToPrompt()).output };
 }"""
 
 
@@ -30,9 +34,20 @@ def test_a_workflow_opens_without_a_missing_node(canvas, name):
     assert [n for n in loaded["nodes"] if not n["known"] and n["type"] not in ONLY_IN_PAGE] == []
     assert canvas.problems == []
     assert loaded["scale"] >= LEGIBLE
+    # as saved, or opening would be the first change that a user undoes
+    assert loaded["order"] == {str(n["id"]): n["order"] for n in graph["nodes"]}
+    pairs = combinations(loaded["nodes"], 2)
+    assert [(a["title"], b["title"]) for a, b in pairs if overlap(a["box"], b["box"])] == []
     want = {key: (n["class_type"], n["inputs"]) for key, n in api_workflow(name).items()}
     got = {key: (n["class_type"], n["inputs"]) for key, n in loaded["prompt"].items()}
     for key, (kind, inputs) in want.items():
         assert got[key][0] == kind
         assert {k: got[key][1].get(k) for k in inputs} == inputs, f"node {key}, {kind}"
     assert set(got) == set(want)
+
+
+def overlap(a, b) -> bool:
+    """Of two nodes' boxes (x, y, width, height), the bars with their titles above them included."""
+    (ax, ay, aw, ah), (bx, by, bw, bh) = a, b
+    across = ax < bx + bw and bx < ax + aw
+    return across and ay - TITLE_PX < by + bh and by - TITLE_PX < ay + ah
