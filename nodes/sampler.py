@@ -105,7 +105,8 @@ class DetailJointSampler(io.ComfyNode):
         chosen = {
             "seed": seed, "steps": steps, "cfg": cfg, "scheduler": scheduler, "denoise": denoise
         }  # fmt: skip
-        texts = tuple(of_length(x, plan.target_lat.t, NODE) for x in (positive, negative))
+        frames = plan.target_lat.t
+        texts = (of_length(positive, frames, NODE), of_length(negative, frames, NODE))
         shifted = host.with_shift(model, shift)
         kept = found = None
         if keep_steps:

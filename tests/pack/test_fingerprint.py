@@ -36,13 +36,20 @@ def hooks(strength: float):
     return group
 
 
+def with_default(value):
+    def function(*, chosen=value):
+        return chosen
+
+    return function
+
+
 MADE = {
     "an image seen by CLIP Vision": seen,
     "hooks on a conditioning": hooks,
     "one number as a tensor": torch.tensor,
     "an array": lambda value: torch.tensor([value]).numpy(),
     "an argument of a partial": partial(partial, pow),
-    "a default of a function": lambda value: eval("lambda *, a=v: a", {"v": value}),
+    "a default of a function": with_default,
 }
 
 
