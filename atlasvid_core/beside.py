@@ -5,6 +5,7 @@ Processes may share a folder, and any may be killed: each half file has a name o
 
 from __future__ import annotations
 
+import os
 import platform
 import uuid
 import zlib
@@ -38,16 +39,24 @@ def claimed(path: Path, end: str = "") -> Iterator[Path]:
     try:
         with _locked(part):
             yield part
-            if not replaces:
-                _create(path)
-            part.replace(path)
+            if replaces:
+                part.replace(path)
+            else:
+                _name(part, path)
     finally:
         part.unlink(missing_ok=True)
 
 
-def _create(path: Path) -> None:
+def _name(part: Path, path: Path) -> None:
+    """In one step, which no kill cuts in two and no other process comes between."""
     try:
-        path.open("xb").close()
+        try:
+            os.link(part, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a disk without hard links: a kill just now would leave an empty file
+            path.open("xb").close()
+            part.replace(path)
     except FileExistsError:
         raise FileExistsError(
             f"Another process has made {path} meanwhile: it is left as it is, and nothing was "

@@ -1,5 +1,6 @@
 """Half files: each process has its own, none takes another's name, and a dead one's go."""
 
+import os
 import subprocess
 import sys
 
@@ -51,6 +52,25 @@ def test_one_name_is_given_once(tmp_path):
         assert one.name.startswith("a.mp4.") and one != other
     assert path.read_text() == "other"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def no_links(*_):
+    raise OSError("not on this disk")
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_name_comes_with_the_whole_file(tmp_path, monkeypatch, links):
+    """On a disk without hard links, too."""
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    path = tmp_path / "a.mp4"
+    with claimed(path) as part:
+        part.write_text("whole")
+    assert path.read_text() == "whole" and list(tmp_path.iterdir()) == [path]
+    with pytest.raises(FileExistsError), claimed(tmp_path / "b.mp4") as part:
+        part.write_text("late")
+        (tmp_path / "b.mp4").write_text("early")
+    assert (tmp_path / "b.mp4").read_text() == "early"
 
 
 def test_what_was_there_before_is_replaced(tmp_path):
