@@ -130,14 +130,14 @@ def upscale() -> Graph:
         Node("positive", "AtlasVidCachedTextEncode", "Prompt", (0, 480), {"clip": Link("clip"),
              "text": "Say what the video shows: " + PROMPT}, height_px=180),
         _plan({"width": 3840, "height": 2160, "frames": frames, "r_t": 1.0}),
-        _lora("proxy_lora", "Proxy LoRA", "atlasvid_proxy.safetensors", (0, 1190)),
-        _lora("detail_lora", "Detail LoRA", "atlasvid_detail.safetensors", (0, 1350)),
-        Node("file", "LoadVideo", "The video", (STAGE_1, 60), {"file": "video.mp4"},
-             height_px=300),
-        Node("proxy", "AtlasVidVideoToProxy", "The video is the proxy", (STAGE_1, 420),
+        _lora("proxy_lora", "Proxy LoRA", "atlasvid_proxy.safetensors", (0, 1500)),
+        _lora("detail_lora", "Detail LoRA", "atlasvid_detail.safetensors", (0, 1660)),
+        # newer pages make it as tall as a video in portrait needs: nothing lies below it
+        Node("file", "LoadVideo", "The video", (0, 720), {"file": "video.mp4"}, height_px=300),
+        Node("proxy", "AtlasVidVideoToProxy", "The video is the proxy", (STAGE_1, 60),
              {"video": Link("file"), "vae": Link("vae"), "plan": Link("plan")}),
         *_stage_2("proxy_lora", "detail_lora", "positive", steps=30, denoise=0.5, shift=8.0),
-        *_videos("4k", fps_at=2, audio=Link("proxy", 1)),
+        *_videos("4k", fps_at=2, proxy_at_px=400, audio=Link("proxy", 1)),
     )  # fmt: skip
     notes = (
         Note(f"## Any video to 4K\nIts first {frames} frames become the proxy (r_t 1: it keeps "
@@ -145,16 +145,16 @@ def upscale() -> Graph:
              "plan, to 4k + 1. It is read a few frames at a time, so it may be long and large.\n\n"
              "It is cut to the plan's shape, around the middle: for a video in portrait, press ▮ "
              "in the plan's panel. The proxy is saved before stage 2 begins: look at it. The "
-             "prompt should say what it shows.", (0, 720), (330, 330)),
-        Note(LORA_NOTE, (PLAN, 930), (440, 420)),
+             "prompt should say what it shows.", (PLAN, 930), (440, 250)),
+        Note(LORA_NOTE, (PLAN, 1220), (440, 420)),
     )  # fmt: skip
     groups = (
-        _column("Files and words", 0, 1080),
-        _column("The proxy", STAGE_1, 1620, GREEN),
+        _column("Files and words", 0, 1420),
+        _column("The proxy", STAGE_1, 1300, GREEN),
         _column("Stage 2: the detail", STAGE_2, 1360, OCHRE),
         _column("Frames", FRAMES, 960, PURPLE),
         COMPARE,
-        Group("LoRAs", (-20, 1120, 370, 350), VIOLET),
+        Group("LoRAs", (-20, 1430, 370, 380), VIOLET),
     )
     return Graph("upscale_to_4k", nodes, notes, groups)
 
@@ -210,14 +210,16 @@ def _stage_2(
     )  # fmt: skip
 
 
-def _videos(prefix: str, fps_at: int = 1, **sound: Link) -> tuple[Node, ...]:
+def _videos(
+    prefix: str, fps_at: int = 1, proxy_at_px: int = 720, **sound: Link
+) -> tuple[Node, ...]:
     """Both videos, saved and compared. The proxy's node tells both rates, from output `fps_at` on:
     whatever becomes of fps and r_t, both videos keep the same time."""
     fps, proxy_fps = Link("proxy", fps_at), Link("proxy", fps_at + 1)
     return (
-        Node("proxy_video", "AtlasVidTiledVAEDecodeToVideo", "Proxy video", (STAGE_1, 720),
+        Node("proxy_video", "AtlasVidTiledVAEDecodeToVideo", "Proxy video", (STAGE_1, proxy_at_px),
              {"vae": Link("vae"), "samples": Link("proxy"), "fps": proxy_fps, **sound}),
-        Node("save_proxy", "SaveVideo", "Save the proxy", (STAGE_1, 1140),
+        Node("save_proxy", "SaveVideo", "Save the proxy", (STAGE_1, proxy_at_px + 420),
              {"video": Link("proxy_video"), "filename_prefix": f"video/atlasvid_{prefix}_proxy"},
              height_px=SAVED_PX),
         Node("video", "AtlasVidTiledVAEDecodeToVideo", "Video", (FRAMES, 60),

@@ -4,7 +4,9 @@ import json
 from itertools import combinations
 
 import pytest
+import torch
 
+from atlasvid_core.video_file import VideoFormat, write_video
 from devtools.browser import show_graph
 
 from .common import NAMES, WORKFLOWS, api_workflow
@@ -44,6 +46,20 @@ def test_a_workflow_opens_without_a_missing_node(canvas, name):
         assert got[key][0] == kind
         assert {k: got[key][1].get(k) for k in inputs} == inputs, f"node {key}, {kind}"
     assert set(got) == set(want)
+
+
+def test_a_video_in_portrait_hides_no_other_node(canvas, server):
+    """Its picture makes the node that loads it taller than the file says."""
+    frames = torch.full((9, 128, 64, 3), 90, dtype=torch.uint8)
+    write_video(server.base / "input" / "portrait.mp4", [frames], VideoFormat())
+    graph = json.loads((WORKFLOWS / "upscale_to_4k.json").read_text())
+    (file,) = (node for node in graph["nodes"] if node["type"] == "LoadVideo")
+    file["widgets_values"][0] = "portrait.mp4"
+    show_graph(canvas.page, graph)
+    grown = "(number) => window.app.graph.getNodeById(number).size[1] > 500"
+    canvas.page.wait_for_function(grown, arg=file["id"], timeout=60_000)
+    pairs = combinations(canvas.page.evaluate(READ)["nodes"], 2)
+    assert [(a["title"], b["title"]) for a, b in pairs if overlap(a["box"], b["box"])] == []
 
 
 def overlap(a, b) -> bool:
