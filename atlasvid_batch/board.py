@@ -148,13 +148,18 @@ class Board:
             what = "failed" if over else "again" if lost else f"again in {pause_s:.0f} s"
             self._say(f"{self._tally()} {standing.job.name}: {what}: {error}")
 
-    def returned(self, key: str, error: str) -> None:
-        """A job that its server can't take waits for another one; no try is lost."""
+    def returned(self, key: str, error: str, turned_away: bool = False) -> None:
+        """A job that its server can't take waits for another one; no try is lost. One that was
+        turned away with an error as often as MOST_LOSSES has failed."""
         with self._lock:
             standing = self.jobs[key]
-            self._manifest.add(key, "waiting", server=standing.server, error=error)
-            standing.state, standing.server, standing.error = "waiting", None, error
+            standing.losses += turned_away
+            state = "failed" if standing.losses >= MOST_LOSSES else "waiting"
+            self._manifest.add(key, state, server=standing.server, error=error)
+            standing.state, standing.server, standing.error = state, None, error
             standing.tries -= 1
+            if state == "failed":
+                self._say(f"{self._tally()} {standing.job.name}: failed: {error}")
 
     def over(self) -> bool:
         with self._lock:

@@ -98,7 +98,7 @@ class Worker(threading.Thread):
             self._follow(standing, present)
         except NotFetched as error:
             self.board.missed(key, "gone", str(error))
-        except urllib.error.HTTPError as error:
+        except AWAY as error:  # a server that is gone altogether says nothing of its queue, either
             if now - since <= self.patience_s:
                 self._withheld[key] = (since, now + WITHHELD_S)
                 return
@@ -180,7 +180,7 @@ class Worker(threading.Thread):
         if self._intake.blames(job.key):
             self.board.missed(job.key, "refused by error", words)
             return
-        self.board.returned(job.key, words)
+        self.board.returned(job.key, words, turned_away=True)
         pause_s = self._intake.turn_away(job.key)
         self._say(f"{self.server.url} takes no jobs ({why}); again in {pause_s:.0f} s")
 
@@ -192,6 +192,7 @@ class Worker(threading.Thread):
     def _away(self, error: Exception) -> None:
         now = time.monotonic()
         self._known = False
+        self._withheld.clear()
         if self.away_since is None:
             self.away_since, self.trouble = now, str(getattr(error, "reason", error))
             self._say(f"{self.server.url} does not answer ({self.trouble}); trying again")

@@ -38,8 +38,8 @@ def model_files(name: str) -> dict[str, list[Path]]:
         return {"": [Path(name)]} if os.path.isfile(name) else {}
     inside = os.path.relpath(os.path.join("/", name), "/")
     found: dict[str, list[Path]] = {}
-    for kind, (folders, _) in folder_paths.folder_names_and_paths.items():
-        paths = [os.path.join(folder, inside) for folder in folders if kind != "custom_nodes"]
+    for kind, entry in list(folder_paths.folder_names_and_paths.items()):  # packs add longer ones
+        paths = [os.path.join(folder, inside) for folder in entry[0] if kind != "custom_nodes"]
         if any(map(os.path.isfile, paths)):
             found[kind] = [Path(path) for path in paths if os.path.isfile(path)]
     return found

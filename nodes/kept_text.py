@@ -99,6 +99,10 @@ def first_words(text: str) -> str:
         kind = unicodedata.category(char)[0]
         marks = kind == "M" and words[-1:] not in ("", " ")
         words += char if marks or kind in "LN" else " "
+    try:
+        os.fsencode(words)
+    except UnicodeError:  # a disk whose names are Latin alone
+        words = words.encode("ascii", "ignore").decode()
     name = "-".join(words.split())[:NAME_LETTERS]
     return name.encode()[:NAME_BYTES].decode(errors="ignore").strip("-") or "prompt"
 
@@ -114,8 +118,11 @@ class KeptTexts:
 
     def has(self, path: Path) -> bool:
         """Whether a prompt is kept; a damaged file is deleted, so that it is encoded anew."""
-        if not path.is_file() or is_conditioning(path):
-            return path.is_file()
+        try:
+            if not path.is_file() or is_conditioning(path):
+                return path.is_file()
+        except OSError:  # a disk that does not take such a name
+            return False
         logging.warning("AtlasVid: %s is damaged: its prompt is encoded anew", path)
         with suppress(OSError):  # another's file in another's folder
             path.unlink()

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from atlasvid_batch import intake
 from atlasvid_batch import worker as workers
 from atlasvid_batch.board import Board
 from atlasvid_batch.cli import main
@@ -178,12 +179,11 @@ def test_a_result_that_a_server_has_trouble_with_is_waited_for_beside_the_others
     assert "does not give its result: HTTP Error 502" in failed["error"]
 
 
-@pytest.mark.parametrize(("path", "told"), [("/object_info", (500, b"")), ("/view", HANG_UP)])
-def test_patience_counts_from_the_first_silence_until_all_is_well_again(tmp_path, path, told):
+def test_patience_counts_from_the_first_silence_until_all_is_well_again(tmp_path):
     """A server that answers one thing and never the other is away, too."""
 
     def answer(method, asked, query, _):
-        return told if asked == path else None
+        return (500, b"") if asked == "/object_info" else None
 
     with RoughServer(answer) as server, Manifest(tmp_path / "m.jsonl") as manifest:
         jobs = jobs_of("t0", batch=manifest.batch)
@@ -200,6 +200,33 @@ def test_patience_counts_from_the_first_silence_until_all_is_well_again(tmp_path
         worker.join(10)
         assert f"{server.url} away for 1 s" in " ".join(said) and not board.held_by(server.url)
         assert len([line for line in said if "does not answer" in line]) == 1
+
+
+def test_a_result_whose_connection_breaks_costs_no_other_job(batch, events, tmp_path, monkeypatch):
+    """One job goes on running for longer than --patience beside it."""
+    monkeypatch.setattr(workers, "WITHHELD_S", 0.2)
+    begin, running = time.monotonic(), []
+
+    def answer(method, path, query, asked):
+        if path == "/prompt" and asked["prompt"]["1"]["inputs"]["text"] == "long":
+            name, extra = "p-long", asked["extra_data"]
+            running[:] = [[0, name, asked["prompt"], extra, list(asked["prompt"])], asked]
+            return 200, as_json({"prompt_id": name})
+        if path == "/queue" and running and not asked:
+            if time.monotonic() < begin + 4:
+                told = {"queue_running": running[:1], "queue_pending": []}
+                return 200, as_json(told)
+            server.history["p-long"] = server.history.pop(server.take(running[1]))
+            running.clear()
+        bad = path == "/view" and server.saved["", query["filename"]].startswith(b"bad")
+        return HANG_UP if bad else None
+
+    with RoughServer(answer) as server:
+        more = ("--tries", "1", "--patience", "1", "--ahead", "2")
+        assert batch(["long", "bad"], [server], *more) == 1
+    assert texts_of(events, tmp_path) == ["long"]
+    (failed,) = events("failed")
+    assert "does not give its result" in failed["error"]
 
 
 # A server that takes no jobs
@@ -228,6 +255,23 @@ def test_a_job_that_alone_is_turned_away_fails_with_the_servers_words(batch, eve
         assert batch(["bad", "t1", "t2"], [server], "--tries", "1") == 1
     assert len(events("done")) == 2
     assert "does not take it: HTTP Error 403" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("texts", [["bad"], ["t1", "t2", "bad"]])
+def test_a_job_that_is_turned_away_ends_after_ten_times(batch, events, monkeypatch, capsys, texts):
+    """Though no job comes after it that would tell whose fault it is."""
+    monkeypatch.setattr(intake, "RETRY_S", 0.02)
+    monkeypatch.setattr(intake, "MOST_RETRY_S", 0.05)
+
+    def answer(method, path, query, asked):
+        bad = path == "/prompt" and asked["prompt"]["1"]["inputs"]["text"] == "bad"
+        return (413, b"too large") if bad else None
+
+    with RoughServer(answer) as server:
+        assert batch(texts, [server]) == 1
+        assert server.posts == texts[:-1]
+    assert len(events("waiting")) == 9 and len(events("failed")) == 1
+    assert "does not take it: HTTP Error 413" in capsys.readouterr().err
 
 
 def test_a_job_that_was_taken_behind_an_error_is_not_given_again(batch, events):
