@@ -6,24 +6,26 @@ Processes may share a folder, and any may be killed: each half file has a name o
 from __future__ import annotations
 
 import os
-import platform
+import re
+import time
 import uuid
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 try:
     import fcntl
-except ImportError:  # Windows, where a file that is open can't be deleted
+except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"  # whose locks this process can see
+DEAD_S = 3600.0  # where no lock tells, nobody writes to a dead process's half file for so long
+HALF = re.compile(r"\.[0-9a-f]{8}\.part(\.\w+)?$")
 
 
 def beside(path: Path) -> Path:
     """Another name in each call; it begins as `path` does, so that who counts files counts it."""
-    return path.with_name(f"{path.name}.{MACHINE}-{uuid.uuid4().hex[:8]}.part")
+    return path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
 
 
 @contextmanager
@@ -36,15 +38,16 @@ def claimed(path: Path, end: str = "") -> Iterator[Path]:
     _sweep(path.parent)
     part, replaces = beside(path), path.exists()
     part = part.with_name(part.name + end)
-    try:
-        with _locked(part):
+    with _at_work(part):
+        try:
+            part.touch()
             yield part
             if replaces:
                 part.replace(path)
             else:
                 _name(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def _name(part: Path, path: Path) -> None:
@@ -66,23 +69,36 @@ def _name(part: Path, path: Path) -> None:
 
 
 @contextmanager
-def _locked(part: Path) -> Iterator[None]:
-    """The lock ends with its process; whoever writes opens the same file, by its name."""
-    with part.open("wb") as file:
-        if fcntl is not None:
-            with suppress(OSError):  # a disk without locks: then nobody takes it for a dead one's
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+def _at_work(part: Path) -> Iterator[None]:
+    """A lock that ends with its process. It is on a file of its own: on some network disks nobody
+    else could write to one that is locked, as FFmpeg writes to the part."""
+    lock = _lock_of(part)
+    with lock.open("wb") as file:
+        _take(file)
+        try:
             yield
-            return
-    yield
+        finally:
+            with suppress(OSError):  # Windows deletes no open file; it is empty
+                lock.unlink()
+
+
+def _lock_of(part: Path) -> Path:
+    return part.with_name(f"{part.name}.lock")
+
+
+def _take(file: IO[bytes]) -> bool:
+    """Whether the lock was free; False where there are none, too."""
+    if fcntl is not None:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    return False
 
 
 def _sweep(folder: Path) -> None:
-    for part in folder.glob(f"*.{MACHINE}-????????.part*"):
-        with suppress(OSError), part.open("rb") as file:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # OSError: it is being written
+    for part in filter(lambda path: HALF.search(path.name), folder.glob("*.part*")):
+        lock = _lock_of(part)
+        with suppress(OSError), lock.open("ab") as file:
+            if _take(file) or time.time() - part.stat().st_mtime > DEAD_S:
                 part.unlink()
-        if fcntl is None:
-            with suppress(OSError):
-                part.unlink()
+                lock.unlink()

@@ -4,8 +4,8 @@ The folder of a job holds `pixels.raw` (finished pixels), `features.raw` (of pla
 tile) and `state.safetensors`: where the decode was, what its causal convolutions remember there,
 the plan and the checksums of what was written by then. The state is written beside and renamed, as
 often as keeps it to a twentieth of the time; what came after it is done again, to the same bits.
-Where what is remembered takes more than STATE_BYTES only ends of groups are kept, which need none
-of it: it would fill the disk that the pixels need, and on its way there the host's memory. A
+Where what is remembered takes more than a place allows, only ends of groups are kept, which need
+none of it: it would fill the disk that the pixels need, and on its way there the host's memory. A
 folder of another job, or one that does not hold what its state tells of, is made anew.
 
 Frames leave only when all are decoded. The decoder's memory and that of a video encoder are then
@@ -35,18 +35,22 @@ from .tiles import TilePlan
 from .walk import BEGIN, OnPart, Stop, frames_px, parts, parts_before, walk
 
 STATE, PIXELS, FEATURES = "state.safetensors", "pixels.raw", "features.raw"
-STATE_BYTES = 2**30  # of what is remembered, at most
+STATE_BYTES = 2**30  # of what is remembered, at most, where nobody looks at the room there is
 EVERY_S, SHARE = 1.0, 20  # a state this often at most, and one part in SHARE of the time at most
 USELESS = (OSError, ValueError, KeyError, TypeError, SafetensorError)
 
 
 @dataclass(frozen=True)
 class Place:
-    """The folder of one job. `job` names all that determines its pixels but the plan and depth."""
+    """The folder of one job. `job` names all that determines its pixels but the plan and depth.
+
+    `most_state_bytes`: of a decode's memory, kept there; twice that while the next one is written.
+    """
 
     folder: Path
     job: str
     every_s: float = EVERY_S
+    most_state_bytes: int = STATE_BYTES
 
     def plan(self) -> TilePlan | None:
         """The one by which the work that lies here was cut; None: there is none."""
@@ -154,7 +158,7 @@ class _Work:
         began = time.monotonic()
         if self._due == math.inf:
             return
-        if stop.frame and (began < self._due or _bytes(stop.pasts) > STATE_BYTES):
+        if stop.frame and (began < self._due or _bytes(stop.pasts) > self._place.most_state_bytes):
             return
         try:
             self._save(stop)

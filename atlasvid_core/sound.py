@@ -49,6 +49,11 @@ class Sound:
         return LAYOUTS[self.samples_CS.shape[0]]
 
 
+def heard(samples: Tensor) -> Tensor:
+    """Samples of any source: what is no number there is silence, what is infinite full."""
+    return samples.nan_to_num(nan=0.0, posinf=1.0, neginf=-1.0)
+
+
 def packed(samples_CS: Tensor, rate: int, layout: str) -> av.AudioFrame:
     samples_1N = samples_CS.T.float().cpu().reshape(1, -1)
     frame = av.AudioFrame.from_ndarray(samples_1N.numpy(), PACKED, layout)

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .sound import LAYOUTS, PACKED, Sound, unpacked
+from .sound import LAYOUTS, PACKED, Sound, heard, unpacked
 
 THREADS = 4  # of a decoder: each holds a frame of its own
 EARLY_S = 10  # some containers (MPEG-TS) go to a key frame after the place that is asked for
@@ -251,4 +251,4 @@ def _joined(
         at += given.shape[1]
         if at >= found.shape[1]:
             break
-    return None if found is None or at <= 0 else Sound(found[:, : max(0, at)], rate)
+    return None if found is None or at <= 0 else Sound(heard(found[:, : max(0, at)]), rate)

@@ -6,7 +6,7 @@ import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..atlasvid_core.decode import decode_pixels
-from ..atlasvid_core.parked import Place, needed_bytes, parked_frames
+from ..atlasvid_core.parked import Place, parked_frames, work_bytes
 from ..atlasvid_core.tile_plan import smaller
 from ..atlasvid_core.tiles import TilePlan
 from ..atlasvid_core.walk import frames_px, parts
@@ -109,20 +109,23 @@ def begin(vae, samples: Tensor, bits: int, tile: int, keep: bool, node: str) -> 
         on_cpu = vae.device.type == "cpu"
         if kept is not None and kept.held_bytes(on_cpu) <= host_vae.free_bytes(vae):
             plan = kept
-        needed = needed_bytes(plan, latent[0], module.decoder.conv1.out_channels, bits)
-        place = _with_room(place, needed, node)
+        work = work_bytes(plan, latent[0], module.decoder.conv1.out_channels, bits)
+        place = _with_room(place, work, node)
     return Decoding(module, latent[0], plan, bits, place, node)
 
 
-def _with_room(place: Place, needed: int, node: str) -> Place | None:
-    """None, and a line in the log, where the disk can't take it."""
+def _with_room(place: Place, work: int, node: str) -> Place | None:
+    """The place with the room for states that `work` bytes leave there; None, and a line in the
+    log, where the disk can't take the work."""
     try:
         place.folder.mkdir(parents=True, exist_ok=True)
         there = sum(file.stat().st_size for file in place.folder.iterdir())
         free = shutil.disk_usage(place.folder).free + there
-        if needed <= free:
-            return place
-        reason = f"it takes {needed / 1e9:.1f} GB there, {free / 1e9:.1f} GB are free"
+        if work <= free:
+            # a state and the next one beside it; on its way there it is in the host's memory
+            room = min((free - work) // 2, host_vae.free_host_bytes() // 4)
+            return replace(place, most_state_bytes=room)
+        reason = f"it takes {work / 1e9:.1f} GB there, {free / 1e9:.1f} GB are free"
         place.remove()
     except OSError as error:
         reason = str(error)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 PLAIN = (NoneType, bool, int, float, complex, str, bytes, Enum, torch.dtype, torch.device)
 SAMPLES = 256  # values of a weight that tell it from others
-MOST_OBJECTS = 20_000  # in what a job is made from; more than that is a whole program
+MOST_OBJECTS = 200_000  # in what a job is made from, 4,000 a LoRA; more is a whole program
 STANDING = ("_current_", "_curr_")  # attributes of hooks that say how far a run has come
 
 
@@ -62,7 +62,7 @@ class _Names:
             return _digest("tensor", repr(told).encode(), b"" if value.is_meta else _bytes(value))
         if isinstance(value, PLAIN):
             return _digest(type(value).__name__, repr(value).encode())
-        if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        if isinstance(value, (np.ndarray, np.generic)) and not value.dtype.hasobject:
             return _digest("array", repr((value.dtype, value.shape)).encode(), value.tobytes())
         if id(value) not in self.known:
             if len(self.known) >= MOST_OBJECTS:

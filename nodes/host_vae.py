@@ -34,6 +34,10 @@ def free_bytes(vae) -> int:
     return management.get_free_memory(vae.device)
 
 
+def free_host_bytes() -> int:
+    return management.get_free_memory(torch.device("cpu"))
+
+
 def load_vae(
     vae, samples: Tensor, node: str, tile_px: int = 0
 ) -> tuple[nn.Module, Tensor, TilePlan]:

@@ -24,7 +24,7 @@ from ..atlasvid_core.conditioning_file import (
 )
 from .fingerprint import fingerprint
 
-NAME_LETTERS, NAME_BYTES = 40, 96
+NAME_LETTERS, NAME_BYTES = 40, 72
 KEEP_BYTES = 20 * 2**30
 HEAD_BYTES, SAMPLE_BYTES, SAMPLES = 2**20, 4096, 256
 

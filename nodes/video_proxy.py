@@ -6,7 +6,7 @@ from comfy_api.latest import InputImpl, io
 from torch import Tensor
 
 from ..atlasvid_core.proxy_video import RATES, check_length, proxy_frames, taken
-from ..atlasvid_core.sound import Sound
+from ..atlasvid_core.sound import Sound, heard
 from ..atlasvid_core.tiles import TilePlan
 from ..atlasvid_core.video_source import FileSource, ImageSource, Source
 from . import host, host_vae
@@ -97,5 +97,6 @@ def source_of(video, start_s: float) -> Source:
             )
         return FileSource(video.get_stream_source(), begin_s + start_s, left_s if length_s else 0.0)
     parts = video.get_components()
-    track = parts.audio and Sound(parts.audio["waveform"][0], int(parts.audio["sample_rate"]))
+    audio = parts.audio
+    track = audio and Sound(heard(audio["waveform"][0]), int(audio["sample_rate"]))
     return ImageSource(parts.images, parts.frame_rate, track or None, start_s)

@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
 
+from atlasvid_core import beside as module
 from atlasvid_core import conditioning_file
-from atlasvid_core.beside import beside, claimed
+from atlasvid_core.beside import DEAD_S, beside, claimed
 from atlasvid_core.conditioning_file import load_conditioning, save_conditioning
 from atlasvid_core.video_file import VideoFormat, copy_video, write_video
 
@@ -87,11 +89,28 @@ def test_the_half_file_of_a_dead_process_goes_and_that_of_a_live_one_stays(tmp_p
     dead.kill()
     dead.wait()
     (tmp_path / "anothers.part").touch()
-    elsewhere = tmp_path / "x.mp4.00000000-00000000.part"  # its lock is that machine's
-    elsewhere.touch()
     with claimed(tmp_path / "b.mp4"):
-        left = sorted(p.name.split(".")[0] for p in tmp_path.iterdir())
-    assert left == ["anothers", "b", "live", "x"]
+        left = sorted({p.name.split(".")[0] for p in tmp_path.iterdir()})
+    assert left == ["anothers", "b", "live"]
+
+
+def test_where_no_lock_tells_age_does(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "fcntl", None)  # as on Windows
+    for name, age_s in (("dead.mp4", DEAD_S + 60), ("live.mp4", 60)):
+        half = beside(tmp_path / name)
+        half.write_bytes(b"half")
+        os.utime(half, (time.time() - age_s,) * 2)
+    with claimed(tmp_path / "b.mp4") as part:
+        part.write_text("whole")
+    left = sorted({p.name.split(".")[0] for p in tmp_path.iterdir() if p.suffix != ".lock"})
+    assert left == ["b", "live"]
+
+
+def test_a_half_file_may_be_locked_by_others(tmp_path):
+    """A lock on it would keep FFmpeg from writing to it, on some network disks."""
+    fcntl = pytest.importorskip("fcntl")
+    with claimed(tmp_path / "b.mp4") as part, part.open("r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_two_copies_to_one_name_lose_no_video(tmp_path):

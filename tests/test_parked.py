@@ -3,6 +3,7 @@
 import errno
 import logging
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -198,9 +199,9 @@ def test_all_that_lies_there_at_once_is_foretold(vae, place, budget_bytes, monke
 
 @pytest.mark.parametrize("order", PLANS)
 def test_a_memory_that_is_too_large_to_keep_costs_a_group_at_most(
-    vae, order, place, monkeypatch, tmp_path, caplog
+    vae, order, place, tmp_path, caplog
 ):
-    monkeypatch.setattr(parked, "STATE_BYTES", 1000)
+    place = replace(place, most_state_bytes=1000)
     plan, latent = PLANS[order], latent_of(3)
     number = 8 if order == "tiles" else 4  # in the second tile; in the only group
     die_after(number, vae, latent, plan, place, BITS)

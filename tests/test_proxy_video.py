@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from atlasvid_core.plan import make_plan
 from atlasvid_core.proxy_video import check_length, proxy_frames, taken
-from atlasvid_core.sound import Sound
+from atlasvid_core.sound import Sound, packed
 from atlasvid_core.units import Grid
 from atlasvid_core.video_file import VideoFormat, write_video
 from atlasvid_core.video_source import FileSource, ImageSource
@@ -165,6 +165,20 @@ def test_its_sound_goes_with_the_part_that_is_shown(tmp_path):
     track = Sound(torch.arange(16000.0)[None] / 16000, 8000)
     images = ImageSource(torch.zeros(48, 8, 8, 3), Fraction(24), track, start_s=0.5)
     assert torch.equal(images.sound(1.0).samples_CS, track.samples_CS[:, 4000:12000])
+
+
+def test_sound_that_holds_no_numbers_costs_no_video(tmp_path):
+    path = str(tmp_path / "a.mkv")
+    with av.open(path, "w") as file:
+        video = file.add_stream("ffv1", rate=24)
+        audio = file.add_stream("pcm_f32le", rate=RATE, layout="mono")
+        video.width = video.height = 16
+        frame = av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8), "rgb24")
+        file.mux(video.encode(frame) + video.encode())
+        samples = torch.tensor([[0.5, torch.nan, torch.inf, -torch.inf] * 100])
+        file.mux(audio.encode(packed(samples, RATE, "mono")) + audio.encode())
+    heard = FileSource(path).sound(0.05).samples_CS
+    assert heard[0, :4].tolist() == [0.5, 0, 1, -1]
 
 
 def test_a_video_that_is_too_short_is_refused_before_it_is_decoded(tmp_path):

@@ -6,6 +6,7 @@ import math
 from functools import partial
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -47,6 +48,7 @@ MADE = {
     "an image seen by CLIP Vision": seen,
     "hooks on a conditioning": hooks,
     "one number as a tensor": torch.tensor,
+    "a number of an array": lambda value: np.float32(value),
     "an array": lambda value: torch.tensor([value]).numpy(),
     "an argument of a partial": partial(partial, pow),
     "a default of a function": with_default,
@@ -90,7 +92,7 @@ def a_program():
     chain = None
     for _ in range(5000):
         chain = SimpleNamespace(next=chain)
-    return {"many": [[i] for i in range(30_000)], "deep": chain}
+    return {"many": [[i] for i in range(210_000)], "deep": chain}
 
 
 @pytest.mark.parametrize("what", ["many", "deep"])

@@ -271,3 +271,17 @@ def test_too_little_room_for_the_scratch(to_video, samples, kept, monkeypatch, c
     assert torch.equal(seen(to_video(samples)), want)
     assert "it takes 0.0 GB there, 0.0 GB are free" in caplog.text
     assert not kept()
+
+
+def test_a_state_takes_the_room_that_pixels_and_others_leave(pack, tmp_path, monkeypatch):
+    """Half of the one, since the next state is written beside it, and a quarter of the other."""
+    from atlasvid_pack.nodes import decoding
+
+    place = decoding.Place(tmp_path / "job", "job")
+    monkeypatch.setattr(decoding.shutil, "disk_usage", lambda _: type("", (), {"free": 5000}))
+    for memory, most in ((10**9, 1500), (4000, 1000)):
+        monkeypatch.setattr(decoding.host_vae, "free_host_bytes", lambda memory=memory: memory)
+        assert decoding._with_room(place, 2000, "Node").most_state_bytes == most
+    place.folder.joinpath("pixels.raw").write_bytes(bytes(1000))  # which this job takes again
+    assert decoding._with_room(place, 6000, "Node").most_state_bytes == 0
+    assert decoding._with_room(place, 6001, "Node") is None
