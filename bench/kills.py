@@ -173,7 +173,9 @@ def kill_at(server: Server, job: dict, moment: Callable[[], bool], delay_s: floa
 def moment_of(base: Path, phase: str, part: float, whole_bytes: int) -> Callable[[], bool]:
     """True once `part` (0 to 1) of a phase is done."""
     if phase == "stage 2":
-        return lambda: steps_done(base) >= max(1, round(part * (STEPS - 1)))
+        # beyond what an earlier kill left: at once, it would not have gone on from that yet
+        least = max(steps_done(base) + 1, round(part * (STEPS - 1)))
+        return lambda: steps_done(base) >= least
     if phase == "decode":
         return lambda: frames_decoded(base) >= max(1, round(part * (LONG_LAT[0] - 1)))
     return lambda: size_of_half(base, phase) >= max(1, int(part * whole_bytes))
