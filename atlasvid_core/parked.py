@@ -67,13 +67,8 @@ class Place:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def needed_bytes(plan: TilePlan, latent_16THW: Tensor, channels: int, bits: int) -> int:
-    """Bytes on disk, at most: the work, one state and the next one beside it."""
-    return work_bytes(plan, latent_16THW, channels, bits) + 2 * state_bytes(plan)
-
-
 def state_bytes(plan: TilePlan) -> int:
-    """Of what a state holds of a decode's memory, at most."""
+    """Of what a state holds of a decode's memory, at most; the next one is written beside it."""
     return min(plan.peak_bytes, STATE_BYTES)
 
 

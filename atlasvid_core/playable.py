@@ -109,7 +109,7 @@ def make_playable(
             rate = Fraction(inside.average_rate or 1).limit_denominator(1001)
             stream = file.add_stream("libx264", rate=rate, options=OPTIONS)
             stream.width, stream.height = fitted(*_sides(inside, turns), max_side)
-            lying = (stream.height, stream.width) if turns % 2 else (stream.width, stream.height)
+            lying = _sides(stream, turns)
             stream.pix_fmt = "yuv420p"
             stream.codec_context.gop_size = max(1, round(KEY_S * rate))
             _tag(stream.codec_context)

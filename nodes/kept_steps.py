@@ -22,12 +22,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..atlasvid_core.beside import beside
+from ..atlasvid_core.beside import DEAD_S, beside
 from .fingerprint import fingerprint
 
 KEEP_DAYS, KEEP_DELIVERED_DAYS = 14, 2
 KEEP_BYTES = 50 * 2**30
-IN_WORK_S = 3600  # a half file that nobody touched for so long is a dead server's
 STEP = "step_{:04}.safetensors"
 DELIVERED = "a_video_of_this_was_saved"  # an empty file beside the latent
 LATENT = "latent_{}"  # an empty file named after the fingerprint of what the job gave
@@ -159,7 +158,7 @@ def prune(folder: Path, but: str, now: float | None = None, days: float = KEEP_D
 def _in_work(path: Path) -> bool:
     """Whether another server may be writing the file."""
     with suppress(OSError):
-        return path.suffix == ".part" and time.time() - path.stat().st_mtime < IN_WORK_S
+        return path.suffix == ".part" and time.time() - path.stat().st_mtime < DEAD_S
     return True
 
 
