@@ -20,7 +20,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 DEAD_S = 3600.0  # where no lock tells, nobody writes to a dead process's half file for so long
-HALF = re.compile(r"\.[0-9a-f]{8}\.part(\.\w+)?$")
+HALF = re.compile(r"\.[0-9a-f]{8}\.part(\.(?!lock$)\w+)?$")  # not its lock
 
 
 def beside(path: Path) -> Path:
@@ -73,13 +73,13 @@ def _at_work(part: Path) -> Iterator[None]:
     """A lock that ends with its process. It is on a file of its own: on some network disks nobody
     else could write to one that is locked, as FFmpeg writes to the part."""
     lock = _lock_of(part)
-    with lock.open("wb") as file:
-        _take(file)
-        try:
+    try:
+        with lock.open("wb") as file:
+            _take(file)
             yield
-        finally:
-            with suppress(OSError):  # Windows deletes no open file; it is empty
-                lock.unlink()
+    finally:  # when it is closed: Windows deletes no open file
+        with suppress(OSError):  # who sweeps may just look at it; it is empty
+            lock.unlink()
 
 
 def _lock_of(part: Path) -> Path:
@@ -98,7 +98,10 @@ def _take(file: IO[bytes]) -> bool:
 def _sweep(folder: Path) -> None:
     for part in filter(lambda path: HALF.search(path.name), folder.glob("*.part*")):
         lock = _lock_of(part)
-        with suppress(OSError), lock.open("ab") as file:
-            if _take(file) or time.time() - part.stat().st_mtime > DEAD_S:
-                part.unlink()
+        with suppress(OSError):
+            with lock.open("ab") as file:
+                dead = _take(file) or time.time() - part.stat().st_mtime > DEAD_S
+                if dead:
+                    part.unlink(missing_ok=True)
+            if dead:
                 lock.unlink()

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -84,7 +85,14 @@ def test_what_was_there_before_is_replaced(tmp_path):
     assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
 
 
-def test_the_half_file_of_a_dead_process_goes_and_that_of_a_live_one_stays(tmp_path, holder):
+@pytest.mark.parametrize("last_first", [False, True])
+def test_the_half_file_of_a_dead_process_goes_and_that_of_a_live_one_stays(
+    tmp_path, holder, monkeypatch, last_first
+):
+    """In whatever order a disk lists them: the lock before its half file, or after it."""
+    glob = Path.glob
+    listed = lambda self, pattern: sorted(glob(self, pattern), reverse=last_first)  # noqa: E731
+    monkeypatch.setattr(Path, "glob", listed)
     dead, _ = holder("dead.mp4"), holder("live.mp4")
     dead.kill()
     dead.wait()
