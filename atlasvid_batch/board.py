@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
+from .choice import Marks, Takers
 from .jobs import Job
 from .manifest import Manifest
 
 RETRY_S, MOST_RETRY_S = 4.0, 300.0
 HOPELESS = ("ValueError", "interrupted", "refused")  # the job itself is wrong, or unwanted
 OVER = ("done", "failed")
-MOST_LOSSES = 10  # times that servers may die with a job that they had not begun
+MOST_LOSSES = 10  # times that servers may die with a job not begun, or all have turned it away
 
 
 @dataclass
@@ -34,17 +35,22 @@ class Standing:
     files: list[str] = field(default_factory=list)
     error: str = ""
     earlier: bool = False  # done before this run
+    marks: Marks = field(default_factory=Marks)
 
 
 class Board:
-    """All methods may be called by any thread. `say` takes a line for the user."""
+    """All methods may be called by any thread. `say` takes a line for the user; `servers` are those
+    that shall take jobs.
+    """
 
     def __init__(
-        self, jobs: Sequence[Job], manifest: Manifest, tries: int, say: Callable[[str], None]
-    ):
+        self, jobs: Sequence[Job], manifest: Manifest, tries: int, say: Callable[[str], None],
+        servers: Collection[str] = (),
+    ):  # fmt: skip
         self.jobs = {job.key: Standing(job) for job in jobs}
         self.seconds: list[float] = []  # that jobs of this run took, as their servers say
         self._manifest, self._tries, self._say = manifest, tries, say
+        self._takers = Takers(servers)
         self._lock = threading.RLock()
         for key, standing in self.jobs.items():
             known = manifest.records.get(key)
@@ -59,7 +65,10 @@ class Board:
         where there is no other."""
         with self._lock:
             now = time.monotonic()
-            ready = [s for s in self.jobs.values() if s.state == "waiting" and s.not_before <= now]
+            ready = [
+                s for s in self.jobs.values() if s.state == "waiting" and s.not_before <= now
+                and s.marks.may_go_to(server, self._takers)
+            ]  # fmt: skip
             if not ready:
                 return None
             standing = min(ready, key=lambda s: s.job.key in last)  # the first one of these
@@ -137,6 +146,8 @@ class Board:
             lost = kind == "lost"
             if lost and not standing.began:  # something else ended that server
                 standing.tries, standing.losses = standing.tries - 1, standing.losses + 1
+            if not lost and standing.server:
+                standing.marks.failed_on.add(standing.server)
             over = kind in HOPELESS or standing.tries >= self._tries
             over |= standing.losses >= MOST_LOSSES
             facts = {"server": standing.server, "prompt_id": standing.prompt_id, "error": error}
@@ -148,18 +159,67 @@ class Board:
             what = "failed" if over else "again" if lost else f"again in {pause_s:.0f} s"
             self._say(f"{self._tally()} {standing.job.name}: {what}: {error}")
 
-    def returned(self, key: str, error: str, turned_away: bool = False) -> None:
-        """A job that its server can't take waits for another one; no try is lost. One that was
-        turned away with an error as often as MOST_LOSSES has failed."""
+    def returned(self, key: str, error: str) -> None:
+        """A job that its server can't take waits for another one; no try is lost."""
         with self._lock:
             standing = self.jobs[key]
-            standing.losses += turned_away
-            state = "failed" if standing.losses >= MOST_LOSSES else "waiting"
-            self._manifest.add(key, state, server=standing.server, error=error)
-            standing.state, standing.server, standing.error = state, None, error
+            self._manifest.add(key, "waiting", server=standing.server, error=error)
+            standing.state, standing.server, standing.error = "waiting", None, error
             standing.tries -= 1
-            if state == "failed":
-                self._say(f"{self._tally()} {standing.job.name}: failed: {error}")
+
+    def refused(self, key: str, error: str) -> None:
+        """Its server lacks what the job names: it never goes there again, and has failed where it
+        was refused by all."""
+        with self._lock:
+            standing = self.jobs[key]
+            standing.marks.refused_by.add(standing.server or "")
+            if standing.marks.refused_by_all(self._takers):
+                self.missed(key, "refused", error)
+            else:
+                self.returned(key, error)
+
+    def turned_away(self, key: str, error: str) -> None:
+        """Its server answered with an error; a job that this happened to with all of them fails
+        after MOST_LOSSES more times."""
+        with self._lock:
+            standing = self.jobs[key]
+            standing.marks.turned_away_by.add(standing.server or "")
+            standing.losses += standing.marks.turned_away_by_all(self._takers)
+            if standing.losses >= MOST_LOSSES:
+                self._fail(standing, error)
+            else:
+                self.returned(key, error)
+
+    def answers(self, server: str, rests: bool) -> None:
+        """A server that takes jobs is there; one that `rests` gets none just now."""
+        with self._lock:
+            self._takers.answers(server, rests)
+
+    def away(self, server: str, given_up: bool) -> None:
+        """A server does not answer, or (`given_up`) takes no jobs of this batch any more."""
+        with self._lock:
+            if not given_up:
+                self._takers.away(server)
+                return
+            self._takers.given_up(server)
+            for standing in self.jobs.values():
+                if standing.state == "waiting" and standing.marks.refused_by_all(self._takers):
+                    self._fail(standing, standing.error)
+
+    def others_take(self, server: str) -> bool:
+        """Whether another server takes jobs now."""
+        with self._lock:
+            return bool(self._takers.present - {server})
+
+    def others_may_take(self, key: str, server: str) -> bool:
+        """Whether one that did not refuse this job takes it, now or soon."""
+        with self._lock:
+            return bool(self._takers.hoped_for - self.jobs[key].marks.refused_by - {server})
+
+    def _fail(self, standing: Standing, error: str) -> None:
+        self._manifest.add(standing.job.key, "failed", server=standing.server, error=error)
+        standing.state, standing.server, standing.error = "failed", None, error
+        self._say(f"{self._tally()} {standing.job.name}: failed: {error}")
 
     def over(self) -> bool:
         with self._lock:

@@ -168,7 +168,7 @@ def run(
     jobs: list[Job], manifest: Manifest, urls: list[str], out: Path, args: argparse.Namespace
 ) -> int:
     display = Display(sys.stdout)
-    board = Board(jobs, manifest, args.tries, display.say)
+    board = Board(jobs, manifest, args.tries, display.say, urls)
     earlier = sum(s.earlier for s in board.snapshot())
     print(f"{count(jobs)} into {out}" + (f", {earlier} done before" if earlier else ""))
     # Servers that are no longer named may still have jobs of the last run: settle those.

@@ -9,11 +9,11 @@ import urllib.error
 from collections.abc import Callable
 from pathlib import Path
 
-from .board import Board, Standing
+from .board import HOPELESS, OVER, Board, Standing
 from .check import problems
 from .client import PART, JobRefused, Strange
 from .files import NotFetched, fetch, find_files
-from .intake import Intake
+from .intake import Health, Intake
 from .jobs import Job
 from .server import BatchServer
 
@@ -43,7 +43,7 @@ class Worker(threading.Thread):
         self._say = say
         self._stopping = threading.Event()
         self._known = False  # whether the server was surveyed since it last answered
-        self._intake = Intake()
+        self._intake, self._health = Intake(), Health()
         self._withheld: dict[str, tuple[float, float]] = {}  # key -> since when, when to ask again
 
     def stop(self) -> None:
@@ -71,6 +71,8 @@ class Worker(threading.Thread):
             if self.ahead:
                 self._examine()
             self._known = True
+        if self.ahead:
+            self.board.answers(self.server.url, rests=not self._takes_jobs())
         present = self.server.queue()
         for standing in self.board.held_by(self.server.url):
             self._settle(standing, present.get(standing.prompt_id or "", ("", None))[0])
@@ -97,12 +99,12 @@ class Worker(threading.Thread):
         try:
             self._follow(standing, present)
         except NotFetched as error:
-            self.board.missed(key, "gone", str(error))
+            self._missed(key, "gone", str(error))
         except AWAY as error:  # a server that is gone altogether says nothing of its queue, either
             if now - since <= self.patience_s:
                 self._withheld[key] = (since, now + WITHHELD_S)
                 return
-            self.board.missed(key, "gone", f"{self.server.url} does not give its result: {error}")
+            self._missed(key, "gone", f"{self.server.url} does not give its result: {error}")
         self._withheld.pop(key, None)
 
     def _follow(self, standing: Standing, present: str) -> None:
@@ -116,37 +118,53 @@ class Worker(threading.Thread):
             found = find_files(self.server.client, standing.job)
             if found is None:
                 what = "no longer has it" if standing.prompt_id else "did not get it"
-                self.board.missed(key, "lost", f"{self.server.url} {what}")
+                self._missed(key, "lost", f"{self.server.url} {what}")
             else:
                 self._finish(key, found)
         elif ended.state == "done":
             self._finish(key, ended.files, ended.seconds)
         else:
-            self.board.missed(key, ended.kind, ended.error)
+            self._missed(key, ended.kind, ended.error)
 
     def _finish(self, key: str, files: list[dict], seconds: float | None = None) -> None:
         """Brings a job's files here; only then it is done."""
         names = fetch(self.server.client, files, key, self.server.batch, self.folder)
         self.board.done(key, names, seconds)
+        self._health.well()
         self._answers()
+
+    def _missed(self, key: str, kind: str, error: str) -> None:
+        self.board.missed(key, kind, error)
+        if kind != "lost" and kind not in HOPELESS:  # those tell nothing of the server's health
+            rest_s = self._health.failed(key)
+            if rest_s and self.board.others_take(self.server.url):
+                self._say(
+                    f"{self.server.url} fails job after job ({error}); others take them for the "
+                    f"next {rest_s:.0f} s"
+                )
 
     def _examine(self) -> None:
         """A server that lacks nodes or files is left out; the others go on."""
-        found = problems(
-            [s.job for s in self.board.snapshot()], self.server.client.get("/object_info")
-        )
+        wanted = [s.job for s in self.board.snapshot() if s.state not in OVER]
+        found = problems(wanted, self.server.client.get("/object_info"))
         if found:
             self._leave_out(found[0])
 
     def _leave_out(self, why: str) -> None:
         self.ahead = 0
+        self.board.away(self.server.url, given_up=True)
         self._say(f"{self.server.url} is left out: {why}")
+
+    def _takes_jobs(self) -> bool:
+        """A sick server rests only while another one can do its work."""
+        rests = self._health.resting() and self.board.others_take(self.server.url)
+        return self._intake.open() and not rests
 
     def _fill(self) -> None:
         while (
             not self._stopping.is_set()
-            and self._intake.open()
-            and len(self.board.held_by(self.server.url)) < self.ahead
+            and self._takes_jobs()
+            and len(self.board.held_by(self.server.url)) < self._health.most(self.ahead)
         ):
             job = self.board.claim(self.server.url, last=self._intake.turned_away)
             if job is None:
@@ -160,7 +178,7 @@ class Worker(threading.Thread):
             words, ours = job.blame(error.node_errors)
             words = [PART, *words] if error.in_part else words
             if ours:
-                self.board.missed(job.key, "refused", "; ".join(words))
+                self.board.refused(job.key, "; ".join(words))
             else:  # the same for every job: something is missing on this server
                 self.board.returned(job.key, "; ".join(words) or str(error))
                 self._leave_out("; ".join(words) or str(error))
@@ -178,9 +196,12 @@ class Worker(threading.Thread):
             return
         words = f"{self.server.url} does not take it: {why}"
         if self._intake.blames(job.key):
-            self.board.missed(job.key, "refused by error", words)
+            if self.board.others_may_take(job.key, self.server.url):
+                self.board.refused(job.key, words)
+            else:
+                self.board.missed(job.key, "refused by error", words)
             return
-        self.board.returned(job.key, words, turned_away=True)
+        self.board.turned_away(job.key, words)
         pause_s = self._intake.turn_away(job.key)
         self._say(f"{self.server.url} takes no jobs ({why}); again in {pause_s:.0f} s")
 
@@ -196,7 +217,9 @@ class Worker(threading.Thread):
         if self.away_since is None:
             self.away_since, self.trouble = now, str(getattr(error, "reason", error))
             self._say(f"{self.server.url} does not answer ({self.trouble}); trying again")
-        if now - self.away_since > self.patience_s:
+        given_up = now - self.away_since > self.patience_s
+        self.board.away(self.server.url, given_up)
+        if given_up:
             for standing in self.board.held_by(self.server.url):
                 words = f"{self.server.url} away for {self.patience_s:.0f} s"
                 self.board.missed(standing.job.key, "lost", words)

@@ -4,10 +4,13 @@ The root holds a folder `nodes/`, and the host has a module of that name: so the
 on sys.path here, and `atlasvid_core` and its neighbours are loaded from their files.
 """
 
+import _thread
 import importlib.util
+import json
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -80,3 +83,41 @@ def server(host_path, tmp_path_factory):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is stopped, too
     with Server(host_path, Path(sys.executable), base, base / "server.log") as running:
         yield running
+
+
+@pytest.fixture
+def batch(tmp_path, monkeypatch):
+    """-> run(texts, servers, ...): the batch command with a job for each text -> its exit status.
+
+    `flow` where it is not the usual workflow.
+    """
+    from atlasvid_batch.cli import main
+
+    from .rough_server import workflow
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(texts, servers, *more, prefix="film", column="Prompt.text", flow=None) -> int:
+        (tmp_path / "t.csv").write_text(f"{column}\n" + "\n".join(texts) + "\n", "utf-8")
+        (tmp_path / "w.json").write_text(json.dumps(flow or workflow(prefix)))
+        named = [word for server in servers for word in ("--server", server.url)]
+        command = ["t.csv", "--workflow", "w.json", "--out", "out", "--no-sheet", *named, *more]
+        limit = threading.Timer(60, _thread.interrupt_main)  # a mistake may let it run for ever
+        limit.start()
+        try:
+            return main(command)
+        finally:
+            limit.cancel()
+
+    return run
+
+
+@pytest.fixture
+def events(tmp_path):
+    """-> events(state): what the manifest tells of jobs that came into it."""
+
+    def read(state):
+        lines = (tmp_path / "out" / "manifest.jsonl").read_text("utf-8").splitlines()
+        return [e for e in map(json.loads, lines) if e.get("state") == state]
+
+    return read

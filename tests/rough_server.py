@@ -4,6 +4,7 @@ does on other people's machines alone: behind a proxy, broken, overloaded.
 
 import json
 import threading
+import time
 import urllib.parse
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -109,6 +110,49 @@ class RoughServer:
             "outputs": {"9": {"files": files}},
             "status": {"status_str": "success", "messages": stamps},
         }
+        return name
+
+
+class SlowServer(RoughServer):
+    """Jobs run one after the other, each for `took_s`."""
+
+    def __init__(self, took_s: float):
+        super().__init__()
+        self.took_s, self._free_at_s, self._lock = took_s, 0.0, threading.Lock()
+        self._unfinished = []  # when it ends, name, entry of the history
+
+    def take(self, asked) -> str:
+        with self._lock:
+            name = super().take(asked)
+            self._free_at_s = max(self._free_at_s, time.monotonic()) + self.took_s
+            self._unfinished.append((self._free_at_s, name, self.history.pop(name)))
+            return name
+
+    def usual(self, path, query, asked):
+        with self._lock:
+            while self._unfinished and self._unfinished[0][0] <= time.monotonic():
+                _, name, entry = self._unfinished.pop(0)
+                self.history[name] = entry
+            items = [entry["prompt"] for _, _, entry in self._unfinished]
+        if path == "/queue":
+            return 200, as_json({"queue_running": items[:1], "queue_pending": items[1:]})
+        return super().usual(path, query, asked)
+
+
+class SickServer(RoughServer):
+    """Every job ends at once in an error; with `only`, those of this text alone."""
+
+    def __init__(self, only: str | None = None):
+        super().__init__()
+        self.only = only
+
+    def take(self, asked) -> str:
+        name = super().take(asked)
+        if self.only in (None, self.posts[-1]):
+            error = {"node_type": "KSampler", "exception_type": "AcceleratorError",
+                     "exception_message": "an illegal memory access was encountered"}  # fmt: skip
+            status = {"status_str": "error", "messages": [["execution_error", error]]}
+            self.history[name] |= {"outputs": {}, "status": status}
         return name
 
 

@@ -1,8 +1,5 @@
 """A batch on servers that misbehave: what is lost, what is told, and that the others go on."""
 
-import _thread
-import json
-import threading
 import time
 
 import pytest
@@ -10,7 +7,6 @@ import pytest
 from atlasvid_batch import intake
 from atlasvid_batch import worker as workers
 from atlasvid_batch.board import Board
-from atlasvid_batch.cli import main
 from atlasvid_batch.client import Client, JobRefused, Strange
 from atlasvid_batch.intake import Intake
 from atlasvid_batch.manifest import Manifest
@@ -18,37 +14,6 @@ from atlasvid_batch.server import MARK, BatchServer
 from atlasvid_batch.worker import Worker
 
 from .rough_server import HANG_UP, SECONDS, RoughServer, as_json, jobs_of, workflow
-
-
-@pytest.fixture
-def batch(tmp_path, monkeypatch):
-    """-> run(texts, servers, ...): the command with a job for each text -> its exit status."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(texts, servers, *more, prefix="film") -> int:
-        (tmp_path / "t.csv").write_text("Prompt.text\n" + "\n".join(texts) + "\n")
-        (tmp_path / "w.json").write_text(json.dumps(workflow(prefix)))
-        named = [word for server in servers for word in ("--server", server.url)]
-        command = ["t.csv", "--workflow", "w.json", "--out", "out", "--no-sheet", *named, *more]
-        limit = threading.Timer(60, _thread.interrupt_main)  # a mistake may let it run for ever
-        limit.start()
-        try:
-            return main(command)
-        finally:
-            limit.cancel()
-
-    return run
-
-
-@pytest.fixture
-def events(tmp_path):
-    """-> events(state): what the manifest tells of jobs that came into it."""
-
-    def read(state):
-        lines = (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()
-        return [e for e in map(json.loads, lines) if e.get("state") == state]
-
-    return read
 
 
 def texts_of(events, tmp_path) -> list[str]:
