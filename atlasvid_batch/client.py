@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
+import os
 import time
 import urllib.error
 import urllib.parse
@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+from .connection import blocks_of, body_of, connection
 from .websocket import WebSocket
 
 Event = Callable[[str, dict], None]  # kind of message, its data
@@ -74,7 +75,7 @@ class Client:
         """The body of a GET, or of a POST of JSON `data`."""
         headers = {"Content-Type": "application/json"} if data is not None else {}
         request = urllib.request.Request(self.base_url + path, data, headers)
-        with self._open(request, timeout=timeout_s) as answer:
+        with connection(), self._open(request, timeout=timeout_s) as answer:
             return answer.read()
 
     def download(self, file: dict) -> bytes:
@@ -82,21 +83,30 @@ class Client:
         return self.read(view_path(file))
 
     def save(self, file: dict, target: Path) -> None:
-        """An output's bytes into `target`, which is whole or absent. Raises OSError."""
+        """An output's bytes into `target`, which is whole, also after a power cut, or as it was.
+
+        Raises ConnectionError, TimeoutError or HTTPError for the server's part, any other OSError
+        for this machine's disk.
+        """
         part = target.with_name(target.name + ".part")
-        with self._open(self.base_url + view_path(file), timeout=60) as answer:
-            with part.open("wb") as out:
-                shutil.copyfileobj(answer, out, 2**20)
+        with connection():
+            answer = self._open(self.base_url + view_path(file), timeout=60)
+        with answer, part.open("wb") as out:
+            out.writelines(blocks_of(answer))
+            out.flush()
+            os.fsync(out.fileno())
             expected = answer.headers.get("Content-Length")
         if expected and part.stat().st_size != int(expected):
             raise ConnectionError(f"{target.name}: the connection broke before its end")
         part.replace(target)
+        _keep_names(target.parent)
 
     def exists(self, file: dict) -> bool:
         """Whether the server has such an output, and gives it out."""
         request = urllib.request.Request(self.base_url + view_path(file), method="HEAD")
         try:
-            self._open(request, timeout=60).close()
+            with connection():
+                self._open(request, timeout=60).close()
         except urllib.error.HTTPError as error:
             if not is_final(error):
                 raise
@@ -125,7 +135,7 @@ class Client:
         except urllib.error.HTTPError as error:
             if error.code != 400:
                 raise
-            raise JobRefused(error.read()) from None
+            raise JobRefused(body_of(error)) from None
         answer = self._object("/prompt", body)
         job = answer.get("prompt_id")
         if not isinstance(job, str):
@@ -184,6 +194,18 @@ class Client:
                 return _checked(entry)
             time.sleep(0.05)
         raise ConnectionError(f"the server holds no history of job {job} after {patience_s:g} s")
+
+
+def _keep_names(folder: Path) -> None:
+    """Waits until the disk has a folder's list of files, where a system does that at all."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network disks can't
+            os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _checked(entry: dict) -> dict:

@@ -34,7 +34,7 @@ def fetch(client: Client, files: list[dict], key: str, batch: str, folder: Path)
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            if not (target.exists() and tag in target.name):  # another job's may have this name
+            if not (tag in target.name and _is_kept(target)):  # another job's may have this name
                 client.save(file, target)
         except urllib.error.HTTPError as error:
             if not is_final(error):
@@ -46,6 +46,14 @@ def fetch(client: Client, files: list[dict], key: str, batch: str, folder: Path)
             raise NotFetched(f"{target.name} on {client.base_url} is damaged")
         names.append(name)
     return names
+
+
+def _is_kept(target: Path) -> bool:
+    """Whether a file lies here whole; one that was cut short, or is empty, is fetched again."""
+    if not target.exists():
+        return False
+    known = target.suffix.lower() in KINDS
+    return is_whole(target) if known else target.stat().st_size > 0
 
 
 def place_of(file: dict, key: str, tag: str) -> str:

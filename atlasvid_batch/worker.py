@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import threading
 import time
 import urllib.error
@@ -20,7 +19,7 @@ from .server import BatchServer
 TICK_S = 0.25
 FIRST_WAIT_S, MOST_WAIT_S = 1.0, 20.0
 WITHHELD_S = 5.0  # between two questions for a result that a server has trouble to give
-AWAY = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
+AWAY = (urllib.error.URLError, ConnectionError, TimeoutError)
 
 
 class Worker(threading.Thread):
