@@ -4,6 +4,8 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -222,3 +224,11 @@ def test_tiny_prompts_are_known_and_different():
     assert len(set(texts[:192])) == 192 and prompts(200, seed=3) == texts != prompts(200, seed=4)
     for text in texts:
         encode_prompt(text)
+
+
+def test_tiny_prompts_need_python_alone():
+    """As the batch does: whoever tries it may have neither torch nor ComfyUI."""
+    command = [sys.executable, "-S", "-m", "atlasvid_core.tiny.make_prompts", "3"]  # no packages
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1 + 3

@@ -17,15 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..tiny.world import (
-    COLOURS,
-    CROSSING_FRAMES,
-    PATH_FROM_U,
-    PATH_TO_U,
-    SCHEMES,
-    SHAPES,
-    Scenes,
-)
+from ..tiny.scenery import COLOURS, SCHEMES, SHAPES
+from ..tiny.world import CROSSING_FRAMES, PATH_FROM_U, PATH_TO_U, Scenes
 from .pixels import scaled_down
 
 CELLS = 64

@@ -11,7 +11,7 @@ import itertools
 import random
 import sys
 
-from .world import COLOURS, DIRECTIONS, SCHEMES, SHAPES
+from .scenery import COLOURS, DIRECTIONS, SCHEMES, SHAPES
 
 
 def prompts(count: int, seed: int = 0) -> list[str]:

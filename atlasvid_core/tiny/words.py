@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .world import COLOURS, DIRECTIONS, SCHEMES, SHAPES
+from .scenery import COLOURS, DIRECTIONS, SCHEMES, SHAPES
 
 FILES = Path(__file__).parent / "files"
 WORDS_FILE = FILES / "text_encoders" / "atlasvid_tiny_words.safetensors"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from atlasvid_core.tiny.world import COLOURS, DIRECTIONS, SCHEMES, SHAPES
+from atlasvid_core.tiny.scenery import COLOURS, DIRECTIONS, SCHEMES, SHAPES
 
 from .svg import DIM, INK, arrow, box, path, picture, tag, words
 
