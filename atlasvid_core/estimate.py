@@ -43,6 +43,7 @@ class Job:
     weight_bytes: float = 2
     vae_dim: int = VAE_DIM
     proxy_steps: int = 30  # 0: the proxy comes from elsewhere
+    stage1_lora: bool = True  # on the model that makes the proxy
     detail_steps: int = 30
     reads_video: bool = False  # the proxy is a video that is read and encoded
     enlarges: bool = False  # stage 2 starts from the proxy, enlarged in pixels: one encode

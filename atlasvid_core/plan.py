@@ -105,7 +105,7 @@ def make_plan(
     The proxy has 1 + (frames - 1) / r_t frames, rounded to 4k + 1, and the target's aspect with
     its width snapped to 16 px. Raises ValueError naming the value, the limit and the way out.
     """
-    target_lat = lat_from_px(frames_px, height_px, width_px)
+    lat_from_px(frames_px, height_px, width_px)  # raises for what Wan2.1 can't encode
     if fps <= 0:
         raise ValueError(f"fps {fps:g} is no frame rate: it must be above 0.")
     if r_t < 1:
@@ -122,7 +122,7 @@ def make_plan(
         raise ValueError(
             f"alignment {alignment!r} is unknown: choose one of {', '.join(ALIGNMENTS)}."
         )
-    proxy_frames_px = 1 + VAE_STRIDE.t * int((target_lat.t - 1) / r_t + 0.5)
+    proxy_frames_px = frames_of_proxy(frames_px, r_t)
     proxy_width_px = _snap(width_px * proxy_height_px / height_px)
     if proxy_height_px > height_px or proxy_width_px > width_px:
         raise ValueError(
@@ -143,6 +143,11 @@ def make_plan(
         reach=reach,
         alignment=alignment,
     )
+
+
+def frames_of_proxy(frames_px: int, r_t: float) -> int:
+    """1 + (frames - 1) / r_t, rounded to 4k + 1."""
+    return 1 + VAE_STRIDE.t * int((frames_px - 1) // VAE_STRIDE.t / r_t + 0.5)
 
 
 def _snap(side_px: float) -> int:

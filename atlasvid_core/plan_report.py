@@ -58,7 +58,7 @@ def report(asked: Mapping[str, Any], job: Job, machine: Machine) -> dict[str, An
         "disk": asdict(found.disk),
         "chunks": str(found.chunks) if found.chunks else None,
         "checks": [asdict(check) for check in limits],
-        "advice": [asdict(remedy) for remedy in advice(plan)],
+        "advice": [asdict(remedy) for remedy in advice(plan, job)],
         "job": asdict(job),
         "machine": asdict(machine),
     }

@@ -16,6 +16,8 @@ TEXTS = {
     "disk": "ComfyUI's {folder} folder needs {need}, {have} are free",
     "proxy_frames": "The proxy has {frames} frames; Wan2.1 was trained on {trained}. "
     "r_t {r_t} brings it there.",
+    "short_proxy": "At r_t {now} the proxy has {frames} frames, and no stage-1 LoRA helps it; "
+    "Wan2.1 was trained on {trained}. r_t {r_t} gives it {better}.",
     "to_file": "Decode with TiledVAEDecodeToVideo, which holds a few frames at a time",
     "guide_on_disk": "Set store of ScaledRoPEAligner to disk",
     "budget": "Set memory_budget of LocalityPreservingPatch to 0 (automatic)",

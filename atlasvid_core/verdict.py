@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from .estimate import Disk, Estimate, Job, Machine, estimate, host_need
-from .plan import VideoPlan
+from .plan import VideoPlan, frames_of_proxy
 from .remedy import PLAN, Remedy, of_plan, remedies
 from .sayings import Values, gib, said
 
 WAN_FRAMES = 81  # what Wan2.1 was trained on
+FEW = 3 / 4  # of the frames that a proxy could have: fewer are worth a word
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,20 @@ def checks(found: Estimate) -> tuple[Check, ...]:
     return tuple(check if check.fits else _remedied(check, found, safe) for check in limits)
 
 
-def advice(plan: VideoPlan) -> tuple[Remedy, ...]:
-    """What fits but is likely not wanted."""
-    if plan.proxy_frames_px <= WAN_FRAMES:
+def advice(plan: VideoPlan, job: Job) -> tuple[Remedy, ...]:
+    """What fits but is likely not wanted: a proxy longer than Wan2.1 knows, or, made by stage 1
+    without a LoRA for stretched time, one that could be longer."""
+    frames, r_t = plan.proxy_frames_px, max(1, -(-(plan.frames_px - 1) // (WAN_FRAMES - 1)))
+    better = frames_of_proxy(plan.frames_px, r_t)
+    bare = job.proxy_steps > 0 and not job.stage1_lora
+    if frames > WAN_FRAMES:
+        told = said("proxy_frames", frames=frames, trained=WAN_FRAMES, r_t=r_t)
+    elif bare and frames < FEW * better:
+        now = f"{plan.r_t:g}"
+        values = {"now": now, "frames": frames, "trained": WAN_FRAMES, "r_t": r_t}
+        told = said("short_proxy", **values, better=better)
+    else:
         return ()
-    r_t = -(-(plan.frames_px - 1) // (WAN_FRAMES - 1))
-    told = said("proxy_frames", frames=plan.proxy_frames_px, trained=WAN_FRAMES, r_t=r_t)
     return (Remedy(**told, inputs=(("r_t", r_t),)),)
 
 

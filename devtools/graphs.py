@@ -51,7 +51,8 @@ SAVED_PX = 440  # of SaveVideo, with the picture that it shows
 GREEN, OCHRE, PURPLE, BLUE, VIOLET = "#8a5", "#b58b2a", "#a1309b", "#37a", "#66519c"
 
 JOBS = (
-    Job("t2v_4k_161f", "4K, 161 frames (10 s)", 3840, 2160, 161, 4.0, "10 seconds at 16 fps."),
+    Job("t2v_4k_161f", "4K, 161 frames (10 s)", 3840, 2160, 161, 2.0,
+        "10 seconds at 16 fps; with r_t 2 its proxy has the 81 frames that Wan2.1 was trained on."),
     Job("t2v_4k_321f", "4K, 321 frames (20 s)", 3840, 2160, 321, 4.0,
         "20 seconds at 16 fps: 2.6 million tokens. An IMAGE of it is 32 GB of RAM."),
     Job("t2v_2k_321f", "2K, 321 frames (20 s)", 2560, 1440, 321, 4.0, "20 seconds at 16 fps."),

@@ -104,6 +104,7 @@ def job_of(asked: Mapping[str, Any], model: Model, machine: Machine, header: Hea
         weight_bytes=model.weight_bytes,
         vae_dim=_vae_dim(str(asked.get("vae_file") or ""), header),
         proxy_steps=_steps(asked, "proxy_steps", default.proxy_steps),
+        stage1_lora=bool(asked.get("stage1_lora", True)),
         detail_steps=_steps(asked, "detail_steps", default.detail_steps),
         reads_video=bool(asked.get("reads_video")),
         enlarges=bool(asked.get("enlarges")),

@@ -252,10 +252,24 @@ def test_weights_that_wait_are_told_not_refused():
 def test_a_proxy_longer_than_wan_knows_is_advised_against():
     plan = at(frames=641)
     assert plan.proxy_frames_px == 161
-    (told,) = advice(plan)
+    (told,) = advice(plan, Job())
     assert replace(plan, **dict(told.inputs)).r_t == 8
     assert at(frames=641, r_t=8).proxy_frames_px == 81
-    assert advice(at(frames=321)) == ()
+    assert advice(at(frames=321), Job()) == ()
+
+
+@pytest.mark.parametrize(
+    ("frames", "r_t", "better"), [(81, 1, 81), (161, 2, 81), (29, 1, 29), (125, 2, 65)]
+)
+def test_a_short_proxy_is_advised_against_where_no_lora_helps_it(frames, r_t, better):
+    """Wan2.1 knows 81 frames; fewer, with time stretched, are what a stage-1 LoRA is for."""
+    plan, bare = at(frames=frames), Job(stage1_lora=False)
+    (told,) = advice(plan, bare)
+    assert told.inputs == (("r_t", r_t),) and told.text.endswith(f"gives it {better}.")
+    better_plan = at(frames=frames, r_t=r_t)
+    assert better_plan.proxy_frames_px == better and advice(better_plan, bare) == ()
+    assert advice(plan, Job()) == advice(plan, replace(bare, proxy_steps=0)) == ()
+    assert all(advice(at(frames=frames), bare) == () for frames in (1, 241, 321))
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,18 @@ def test_a_proxy_from_a_file_takes_no_steps(page, told):
     assert job["proxy_steps"] == 0
 
 
+def test_a_stretched_proxy_without_its_lora_is_told_of_and_one_press_mends_it(page, told):
+    assert told(SET, ["Plan", {"frames": 81}])["advice"] == []  # the demo has its stage-1 LoRA
+    assert told(OFF, ["Stage-1 LoRA"])["job"]["stage1_lora"] is False
+    note = page.locator(".av-note.av-warn", has_text="r_t 1 gives it 81")
+    assert "At r_t 4 the proxy has 21 frames" in note.inner_text()
+    with page.expect_response("**/atlasvid/plan") as answered:
+        note.locator("button").click()
+    page.wait_for_function(STILL)
+    assert page.evaluate(VALUES, "Plan")["r_t"] == 1
+    assert answered.value.json()["advice"] == [] and note.count() == 0
+
+
 @pytest.mark.parametrize(
     ("file", "source", "words"),
     [

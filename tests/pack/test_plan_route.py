@@ -92,12 +92,12 @@ def test_what_the_workflow_says_reaches_the_job(ask):
     found = ask(
         proxy_steps=0, detail_steps=7, reads_video=True, enlarges=True, memory_budget=1.5,
         guide_dtype="float16", guide_store="disk", keep_steps=False, images=True, codec="ffv1",
-        bits="10",
+        bits="10", stage1_lora=False,
     )["job"]  # fmt: skip
     assert found["memory_budget_bytes"] == 1.5 * 2**30
     assert (found["guide_bytes"], found["guide_on_disk"]) == (2, True)
     assert (found["proxy_steps"], found["detail_steps"]) == (0, 7)
-    assert found["reads_video"] is True
+    assert (found["reads_video"], found["stage1_lora"]) == (True, False)
     assert (found["enlarges"], found["keep_steps"], found["images"]) == (True, False, True)
     assert (found["codec"], found["bits"]) == ("ffv1", 10)
 

@@ -69,7 +69,7 @@ export function jobOf(plan) {
   const vae = loaderOf([sampler, decode, video], "VAE", ["vae_name"]);
   const { read, hidden } = reader();
   const job = {
-    proxy_steps: proxySteps(users, read),
+    ...stage1Of(users, read),
     reads_video: !!video,
     guide_dtype: read(guide, "dtype"),
     guide_store: read(guide, "store"),
@@ -88,29 +88,39 @@ export function jobOf(plan) {
   return { job: Object.fromEntries(known), hidden };
 }
 
-/** Of stage 1: 0 where the proxy comes from elsewhere, undefined where its maker is not seen. */
-function proxySteps(users, read) {
+/** Steps: 0 where the proxy comes from elsewhere, undefined where its maker is not seen. */
+function stage1Of(users, read) {
   const one = (type) => users.find((node) => node.type === type);
   const stage1 = "AtlasVidSemanticProxyGenerator";
   const source = sourceOf(one("AtlasVidScaledRoPEAligner"), "proxy")
     ?? sourceOf(one("AtlasVidDetailJointSampler"), "proxy");
   const maker = one(stage1) ?? (source?.type === stage1 ? source : undefined);
-  if (maker) return read(maker, "steps");
+  if (maker) {
+    const stage1_lora = [...upstream([maker], "MODEL")].some((node) => /lora/i.test(node.type));
+    return { proxy_steps: read(maker, "steps"), stage1_lora };
+  }
   const elsewhere = one("AtlasVidVideoToProxy") ?? (source && !source.isVirtualNode);
-  return elsewhere ? 0 : undefined;
+  return { proxy_steps: elsewhere ? 0 : undefined };
 }
 
 /** The loader upstream of these nodes, along connections of one type, and its widget of the file. */
 function loaderOf(nodes, type, names) {
+  for (const node of upstream(nodes, type)) {
+    const name = names.find((n) => typeof widget(node, n)?.value === "string");
+    if (name) return { node, name };
+  }
+  return undefined;
+}
+
+/** These nodes, and the active ones that they get something of a type from, nearest first. */
+function* upstream(nodes, type) {
   const open = nodes.filter(Boolean);
   for (let i = 0; i < open.length && i < FURTHEST; i++) {
     const node = open[i];
-    const name = names.find((n) => typeof widget(node, n)?.value === "string");
-    if (name) return { node, name };
+    yield node;
     for (const input of node.inputs ?? []) {
       const from = input.type === type ? originOf(node.graph, input.link)?.node : undefined;
       if (from && !open.includes(from)) open.push(from);
     }
   }
-  return undefined;
 }

@@ -60,6 +60,9 @@ const ZH_TOLD = {
   disk: ({ folder, need, have }) => `ComfyUI 的${FOLDERS[folder]}文件夹需要 ${need}，可用 ${have}`,
   proxy_frames: ({ frames, trained, r_t }) =>
     `代理有 ${frames} 帧，而 Wan2.1 按 ${trained} 帧训练。r_t 设为 ${r_t} 即可`,
+  short_proxy: ({ now, frames, trained, r_t, better }) =>
+    `r_t 为 ${now} 时代理只有 ${frames} 帧，且未用阶段一 LoRA；Wan2.1 按 ${trained} 帧训练。` +
+    `r_t 设为 ${r_t} 可得 ${better} 帧`,
   to_file: () => "请用 TiledVAEDecodeToVideo 解码，它一次只保留几帧",
   guide_on_disk: () => "请将 ScaledRoPEAligner 的存放位置（store）设为 disk",
   budget: () => "请将 LocalityPreservingPatch 的显存预算（memory_budget）设为 0（自动）",
