@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
@@ -15,39 +16,58 @@ STRICT = ("AtlasVidPlan",)  # kinds that refuse a whole number between its steps
 UPLOADS = ("image_upload", "video_upload", "audio_upload", "image_folder")  # choices are files
 
 
-def check_jobs(jobs: Sequence[Job], urls: Sequence[str]) -> list[str] | None:
-    """What is wrong, a line for each; none where a server finds nothing wrong; None where no server
-    could be asked. Each worker asks its own server again.
-    """
-    first: list[str] | None = None
-    for url in urls:
+@dataclass(frozen=True)
+class Checked:
+    """What is wrong, a line for each; servers that could not be asked."""
+
+    problems: list[str] = field(default_factory=list)
+    silent: list[str] = field(default_factory=list)
+
+
+def check_jobs(jobs: Sequence[Job], urls: Sequence[str]) -> Checked:
+    """Nothing is wrong where one server finds nothing wrong. Each worker asks its own again."""
+    first: list[str] = []
+    silent: list[str] = []
+    for url in urls if jobs else ():
         try:
             found = problems(jobs, Client(url).get("/object_info"))
         except (OSError, ValueError):
+            silent.append(url)
             continue
         if not found:
-            return []
+            return Checked()
         first = first or found
-    return first
+    return Checked(first, silent)
 
 
 def problems(jobs: Sequence[Job], infos: dict[str, dict]) -> list[str]:
     """`infos`: kind of a node -> its entry in the server's /object_info."""
+    if not jobs:
+        return []
     first = jobs[0].workflow
     kinds = sorted({n["class_type"] for n in first.values()} - set(infos))
     found = [f"the server has no node of the kind {kind!r}: install its pack" for kind in kinds]
     for job in sorted(jobs, key=lambda job: job.row.number):
         for target, column in job.columns.items():
-            node = job.workflow[target.node]
-            error = trouble(infos.get(node["class_type"], {}), target, node["inputs"][target.input])
-            if error:
-                name = label(first, target)
-                where = "" if name.lower() == column.lower() else f"{name}: "
-                found.append(f"{job.row}, column {column!r}: {where}{error}")
+            if target not in job.settings or job.fills(target):
+                found += _said(f"{job.row}, column {column!r}", column, job, target, infos)
+    for target, address in jobs[0].settings.items():
+        one = next((job for job in jobs if not job.fills(target)), None)
+        if one is not None:  # the value is the same in all others
+            found += _said(f"--set {address}", address, one, target, infos)
     found += _cut_off(jobs[0], infos)
     if len(found) > MOST_PROBLEMS:
         found[MOST_PROBLEMS:] = [f"... and {len(found) - MOST_PROBLEMS} more"]
     return found
+
+
+def _said(place: str, name: str, job: Job, target: Target, infos: dict[str, dict]) -> list[str]:
+    """The trouble with a job's value that came from a place, which calls its input `name`."""
+    node = job.workflow[target.node]
+    error = trouble(infos.get(node["class_type"], {}), target, node["inputs"][target.input])
+    full = label(job.workflow, target)
+    where = "" if full.lower() == name.lower() else f"{full}: "
+    return [f"{place}: {where}{error}"] if error else []
 
 
 def trouble(info: dict, target: Target, value: Any) -> str | None:
@@ -80,15 +100,15 @@ def _declared(info: dict, target: Target) -> tuple[Any, dict]:
 
 
 def _cut_off(job: Job, infos: dict[str, dict]) -> list[str]:
-    """Fractions that no column sets, in inputs that take whole numbers: a server would cut them off
-    in silence.
+    """Fractions that neither a column nor --set gives, in inputs that take whole numbers: a server
+    would cut them off in silence.
     """
     found = []
     for key, node in job.workflow.items():
         for name, value in node["inputs"].items():
             target, info = Target(key, name), infos.get(node["class_type"], {})
-            whole = _declared(info, target)[0] == "INT" and target not in job.columns
-            if whole and _broken(value):
+            own = target not in job.columns and target not in job.settings
+            if own and _declared(info, target)[0] == "INT" and _broken(value):
                 found.append(f"{label(job.workflow, target)}: {value} is no whole number")
     return found
 

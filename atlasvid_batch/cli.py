@@ -15,74 +15,13 @@ from .check import check_jobs
 from .display import PERIOD_S, Display
 from .jobs import Job, make_jobs
 from .listener import Listener
-from .manifest import InUse, Manifest
+from .manifest import InUse, Manifest, done_jobs
 from .mapping import read_workflow
+from .options import parser
 from .server import BatchServer
 from .sheet import write_sheets
 from .table import TableError, read_table
 from .worker import Worker
-
-EPILOG = """\
-For example, a table with the columns Prompt.text and *.seed on two servers:
-
-  python -m atlasvid_batch prompts.csv --workflow workflows/api/t2v_4k_161f.json \\
-      --server http://127.0.0.1:8188 --server http://192.168.1.20:8188
-
-Columns: `id` and `priority` (higher first) are the batch's own; every other column sets an input of
-the workflow (API format) and is named like it: `input` where one node alone has it, else
-`Title.input`, `Kind.input`, `id.input`, or `*.input` for all. `--map COLUMN=ADDRESS` gives a column
-with another name its input, more than once for several inputs. An empty cell of a CSV leaves the
-workflow's own value.
-
-Stop it at any time (Ctrl-C, a crash, a power cut): the same command goes on where it stood. Exit
-status: 0 all done, 1 some failed, 2 a mistake in what was asked, 130 stopped."""
-
-
-def parser() -> argparse.ArgumentParser:
-    out = argparse.ArgumentParser(
-        prog="python -m atlasvid_batch", description=sys.modules[__package__].__doc__,
-        epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    out.add_argument("table", type=Path, help="rows of prompts and settings: .csv, .tsv, .jsonl")
-    out.add_argument(
-        "--workflow", type=Path, required=True, help="in API format: Workflow > Export (API)"
-    )
-    out.add_argument(
-        "--server", action="append", metavar="URL", help="more than once for several; default "
-        "http://127.0.0.1:8188",
-    )  # fmt: skip
-    out.add_argument("--out", type=Path, help="folder of the results; default TABLE_results")
-    out.add_argument(
-        "--map",
-        action="append",
-        default=[],
-        metavar="COLUMN=ADDRESS",
-        help="the input that a column fills, such as prompt=Prompt.text",
-    )
-    out.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="ADDRESS=VALUE",
-        dest="fixed",
-        help="the same value in every job, such as Plan.frames=81",
-    )
-    out.add_argument(
-        "--ignore",
-        action="append",
-        default=[],
-        metavar="COLUMN",
-        help="a column that fills no input",
-    )
-    out.add_argument("--ahead", type=int, default=2, help="jobs given to a server at a time (2)")
-    out.add_argument("--tries", type=int, default=3, help="tries of a job before it failed (3)")
-    out.add_argument(
-        "--patience", type=float, default=300, metavar="S", help="seconds until the jobs of a "
-        "server that does not answer go to others (300)",
-    )  # fmt: skip
-    out.add_argument("--check", action="store_true", help="only say what is wrong with the table")
-    out.add_argument("--no-sheet", action="store_true", help="no contact sheet at the end")
-    return out
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -97,13 +36,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         jobs = wanted_jobs(args)
-        problems = check_jobs(jobs, urls)
-        if problems:
-            raise TableError("\n".join(problems))
-        if args.check and problems is None:
+        done = done_jobs(out / "manifest.jsonl")
+        checked = check_jobs([job for job in jobs if job.key not in done], urls)
+        silent = ", ".join(checked.silent)
+        if checked.problems and (args.check or not silent):
+            more = [f"{silent} does not answer and was not asked"] if silent else []
+            raise TableError("\n".join([*checked.problems, *more]))
+        if args.check and silent:
             raise TableError(
                 f"{count(jobs)}: the table fits the workflow, but no server answered at "
-                f"{', '.join(urls)}, so limits, choices and files were not checked. "
+                f"{silent}, so limits, choices and files were not checked. "
                 "Start ComfyUI, or name the one that runs with --server."
             )
         if args.check:

@@ -10,7 +10,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .mapping import Target, column_targets, label, resolve, with_values
@@ -22,7 +22,9 @@ PREFIX = "filename_prefix"
 
 @dataclass(frozen=True)
 class Job:
-    """`workflow` is what is queued; `columns` says which column set an input."""
+    """`workflow` is what is queued; `columns` says which column sets an input, `settings` which
+    address of --set.
+    """
 
     key: str
     name: str
@@ -30,6 +32,11 @@ class Job:
     priority: float
     workflow: dict
     columns: Mapping[Target, str]
+    settings: Mapping[Target, str] = field(default_factory=dict)
+
+    def fills(self, target: Target) -> bool:
+        """Whether the row itself has a value for an input."""
+        return self.columns.get(target) in self.row.values
 
     def blame(self, node_errors: dict) -> tuple[list[str], bool]:
         """The server's words on a refused workflow; whether a column of the table is to blame."""
@@ -67,10 +74,11 @@ def make_jobs(
     targets = column_targets(workflow, [c for c in known if c not in skip], mapped)
     fixed = _settings(workflow, settings or {})
     by_target = {t: column for column, found in targets.items() for t in found}
+    by_setting = {t: address for t, (address, _) in fixed.items()}
     jobs, seen = [], Counter[str]()
     for row in rows:
         try:
-            ready = with_values(workflow, fixed)
+            ready = with_values(workflow, [(t, value) for t, (_, value) in fixed.items()])
             ready = with_values(ready, _values(row, targets))
         except TableError as error:
             raise TableError(f"{row}: {error}") from None
@@ -79,7 +87,7 @@ def make_jobs(
         key = f"{key}-{seen[key]}" if seen[key] > 1 else key
         name = str(row.values.get("id", f"row {row.number}"))
         ready = tagged(ready, tag_of(key, batch))
-        jobs.append(Job(key, name, row, _priority(row), ready, by_target))
+        jobs.append(Job(key, name, row, _priority(row), ready, by_target, by_setting))
     return sorted(jobs, key=lambda job: (-job.priority, job.row.number))
 
 
@@ -109,11 +117,12 @@ def saving_nodes(workflow: dict) -> dict[str, Any]:
     return {key: prefix for key, prefix in found.items() if prefix is not None}
 
 
-def _settings(workflow: dict, settings: Mapping[str, str]) -> list[tuple[Target, Any]]:
-    out: list[tuple[Target, Any]] = []
+def _settings(workflow: dict, settings: Mapping[str, str]) -> dict[Target, tuple[str, str]]:
+    """Input -> address, value; of two that set one input the last."""
+    out: dict[Target, tuple[str, str]] = {}
     for address, value in settings.items():
         try:
-            out += [(target, value) for target in resolve(workflow, address)]
+            out |= dict.fromkeys(resolve(workflow, address), (address, value))
         except TableError as error:
             raise TableError(f"--set {address}: {error}") from None
     return out

@@ -53,14 +53,7 @@ class Manifest:
         self._lock = _locked(self.path.with_suffix(".lock"))
         self._file = self.path.open("a+b")
         self._file.seek(0)
-        whole = 0
-        for line in self._file:
-            if not line.endswith(b"\n"):
-                break  # torn by a kill: what it told had not happened yet
-            whole += len(line)
-            with contextlib.suppress(ValueError, TypeError, KeyError):
-                self._take(json.loads(line))
-        self._file.truncate(whole)
+        self._file.truncate(self.read(self._file))
         if not self.batch:
             self._write({"time": _now(), "batch": uuid.uuid4().hex[:8]})
         return self
@@ -69,6 +62,17 @@ class Manifest:
         for file in (self._file, self._lock):
             if file is not None:
                 file.close()
+
+    def read(self, file: IO[bytes]) -> int:
+        """-> the bytes of whole lines."""
+        whole = 0
+        for line in file:
+            if not line.endswith(b"\n"):
+                break  # torn by a kill: what it told had not happened yet
+            whole += len(line)
+            with contextlib.suppress(ValueError, TypeError, KeyError):
+                self._take(json.loads(line))
+        return whole
 
     def add(self, key: str, state: str, **facts: Any) -> None:
         """Writes a line and waits until the disk has it. `facts` as in Record."""
@@ -88,6 +92,15 @@ class Manifest:
             return
         known = {k: v for k, v in event.items() if k in Record.__dataclass_fields__}
         self.records[event["job"]] = Record(**known)
+
+
+def done_jobs(path: Path) -> set[str]:
+    """Keys of what earlier runs did; nothing is locked, nor made where there is none."""
+    manifest = Manifest(path)
+    if path.exists():
+        with path.open("rb") as file:
+            manifest.read(file)
+    return {key for key, record in manifest.records.items() if record.state == "done"}
 
 
 def _now() -> str:

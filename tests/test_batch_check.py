@@ -1,11 +1,15 @@
 """Rows held against what a server says of its nodes: what is refused, what is let pass."""
 
+import copy
+
 import pytest
 
 from atlasvid_batch.check import problems, trouble
 from atlasvid_batch.jobs import make_jobs
 from atlasvid_batch.mapping import Target
 from atlasvid_batch.table import Row
+
+from .rough_server import RoughServer, as_json, workflow
 
 WORKFLOW = {
     "1": {"class_type": "Plan", "inputs": {"width": 64, "reach": "faces"}},
@@ -42,7 +46,26 @@ def test_a_fraction_goes_where_the_node_takes_one():
     words = "64.5 is no whole number"
     assert problems(jobs, infos) == [f"row 2 (line 3), column 'width': Plan.width: {words}"]
     jobs = make_jobs(rows[:1], workflow, settings={"width": "64.5"})
-    assert problems(jobs, infos) == [f"Plan.width: {words}"]
+    assert problems(jobs, infos) == [f"--set width: Plan.width: {words}"]
+    workflow["1"]["inputs"]["width"] = 64.5
+    assert problems(make_jobs(rows[:1], workflow), infos) == [f"Plan.width: {words}"]
+
+
+def test_a_setting_is_held_against_the_limits_once_and_where_it_counts():
+    infos = {"Plan": {"input": {"required": {"width": ["INT", {"max": 96}], "reach": [["own"]]}}}}
+    infos["SaveVideo"] = {}
+    workflow = copy.deepcopy(WORKFLOW)
+    workflow["1"]["inputs"]["reach"] = "own"
+
+    def found(*rows):
+        numbered = [Row(i, i + 1, values) for i, values in enumerate(rows, 1)]
+        return problems(make_jobs(numbered, workflow, settings={"Plan.width": "128"}), infos)
+
+    words = "--set Plan.width: 128 is above 96"
+    assert found({"reach": "own"}, {"reach": "own"}) == [words]
+    assert found({"width": "64"}, {"reach": "own"}) == [words]  # an empty cell leaves it
+    assert found({"width": "64"}, {"width": "32"}) == []
+    assert found({"width": "97"}) == ["row 1 (line 2), column 'width': Plan.width: 97 is above 96"]
 
 
 @pytest.mark.parametrize("upload", ["image_upload", "video_upload", "audio_upload", "image_folder"])
@@ -64,3 +87,67 @@ def test_a_size_between_the_steps_of_a_plan_is_found_beforehand():
     ):
         assert trouble({**info, "name": kind}, Target("1", "frames"), 80) == error
         assert trouble({**info, "name": kind}, Target("1", "frames"), 81) is None
+
+
+# The command
+
+
+def having(*loras):
+    """A server that has these files, and nothing against them."""
+    need = {"text": ["STRING", {}], "lora": [list(loras), {}]}
+    infos = {"Text": {"input": {"required": need}}, "Save": {}}
+
+    def answer(method, path, query, asked):
+        return (200, as_json(infos)) if path == "/object_info" else None
+
+    return RoughServer(answer)
+
+
+@pytest.fixture
+def loras(batch):
+    """-> run(loras, servers, ...): the command with a column for a file."""
+    flow = workflow()
+    flow["1"]["inputs"]["lora"] = "new"
+
+    def run(rows, servers, *more, column="Prompt.lora") -> int:
+        return batch(rows, servers, *more, column=column, flow=flow)
+
+    return run
+
+
+def test_what_was_done_needs_its_files_no_more(loras, capsys):
+    with having("old", "new") as server:
+        assert loras(["old"], [server]) == 0
+    with having("new") as server:
+        assert loras(["old", "new"], [server], "--check") == 0
+        assert loras(["old", "new"], [server]) == 0 and len(server.posts) == 1
+        assert loras(["old", "older"], [server]) == 2
+    said = capsys.readouterr().err
+    assert "'older' is none of new" in said and "'old' is none" not in said
+
+
+def test_a_server_that_still_starts_may_have_what_another_lacks(loras, capsys):
+    with having("new") as lacks, having("old") as has:
+        usual, asked = has.answer, []
+
+        def starting(method, path, *more):
+            asked.append(path)
+            return (503, b"") if len(asked) < 3 else usual(method, path, *more)
+
+        has.answer = starting
+        assert loras(["old"], [lacks, has]) == 0 and has.posts and not lacks.posts
+        has.answer = lambda *_: (503, b"")
+        assert loras(["older"], [lacks, has], "--check") == 2
+    said = capsys.readouterr()
+    assert "is left out: row 1" in said.out
+    assert "'older' is none of new" in said.err and f"{has.url} does not answer" in said.err
+
+
+def test_the_check_finds_what_a_setting_breaks(loras, capsys):
+    with having("new") as server:
+        checked = [
+            loras(["a"], [server], "--check", "--set", f"Prompt.lora={lora}", column="Prompt.text")
+            for lora in ("new", "old")
+        ]
+    assert checked == [0, 2]
+    assert "--set Prompt.lora: 'old' is none of new" in capsys.readouterr().err

@@ -6,8 +6,13 @@ On several GPUs or hosts: `accelerate launch -m atlasvid_core.train guide --conf
 from __future__ import annotations
 
 import argparse
+import runpy
 import sys
 from pathlib import Path
+
+if not __package__:  # run by its folder's path, as `python -I` must: -m looks in no folder there
+    sys.path[0:0] = [str(Path(__file__).resolve().parents[2])]
+    runpy.run_module("atlasvid_core.train", run_name="__main__", alter_sys=True)
 
 from .config import STAGES, load
 from .packages import check_packages, lacks
