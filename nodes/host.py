@@ -292,9 +292,9 @@ def lora_header(name: str) -> Mapping[str, str] | None:
 
 def check_lora_shapes(model, node: str) -> None:
     """Refuse LoRA weights of another size, which the host skips with a log line only."""
-    weights: Mapping[str, Any] = model.model.state_dict() if model.patches else {}
     for name, patches in model.patches.items():
         for _, adapter, _, offset, *_ in patches:
-            plain = getattr(adapter, "name", "") == "lora" and offset is None
-            if plain and name in weights:
-                loras.check_fit(name, weights[name].shape, adapter.weights, node)
+            if getattr(adapter, "name", "") == "lora" and offset is None:
+                # of the module's own: a state dict has quantized weights (GGUF, NVFP4) packed
+                shape = comfy.utils.get_attr(model.model, name).shape
+                loras.check_fit(name, shape, adapter.weights, node)

@@ -138,6 +138,30 @@ def test_loras_that_do_not_fit(nodes, stock, wan, plan, pack, lora_file):
         nodes.LocalityPreservingPatch(wide, plan)
 
 
+def test_a_lora_on_packed_weights_is_held_to_their_real_shape(
+    nodes, stock, load, plan, lora_file, monkeypatch
+):
+    """Quantized files (GGUF, NVFP4) have weights of another shape in their state dict."""
+    model = load()
+    for block in model.model.diffusion_model.blocks:
+        for module in (block.self_attn.q, block.self_attn.k):
+            state = {"weight": torch.zeros(128, 68, dtype=torch.uint8), "bias": module.bias}
+
+            def packed(to, prefix, keep_vars, state=state):
+                to.update({prefix + name: value for name, value in state.items()})
+
+            monkeypatch.setattr(module, "_save_to_state_dict", packed)
+    weight = "diffusion_model.blocks.0.self_attn.q.weight"
+    assert model.model.state_dict()[weight].shape == (128, 68)
+    fits = stock.lora().load_lora_model_only(model, lora_file("packed.safetensors"), 1.0)[0]
+    assert weight in fits.patches
+    nodes.LocalityPreservingPatch(fits, plan)
+    name = lora_file("packed_w.safetensors", width=256)
+    wide = stock.lora().load_lora_model_only(model, name, 1.0)[0]
+    with pytest.raises(ValueError, match="256 x 256 values.*which holds 128 x 128"):
+        nodes.LocalityPreservingPatch(wide, plan)
+
+
 def test_a_lora_of_another_plan_is_named_in_the_log(
     nodes, wan, plan, pack, lora_file, tmp_path, caplog
 ):
