@@ -59,8 +59,9 @@ def conv(layer: nn.Conv3d, x_TCHW: Tensor, past: Past) -> Tensor:
     pad = (layer.kernel_size[1] // 2, layer.kernel_size[2] // 2)
     if seen.is_cuda or seen.dtype != torch.float32:  # one sum, rounded once
         missing = need - (seen.shape[0] - frames)
-        whole = F.pad(seen.transpose(0, 1)[None], (0, 0, 0, 0, missing, 0))
-        return F.conv3d(whole, weight, bias, padding=(0, *pad))[0].transpose(0, 1)
+        h, w = (p - own for p, own in zip(pad, layer.padding[1:], strict=True))
+        whole = F.pad(seen.transpose(0, 1)[None], (w, w, h, h, missing, 0))  # what it does not pad
+        return layer._conv_forward(whole, weight, bias)[0].transpose(0, 1)
     # On CPUs a plane of the kernel at a time is 2 to 10 times as fast as conv3d.
     total = F.conv2d(x_TCHW, weight[:, :, need], bias, padding=pad)
     for back in range(1, need + 1):
@@ -114,4 +115,4 @@ def halve(layer: nn.Module, x_TCHW: Tensor, past: Past) -> Tensor:
         return x_TCHW
     whole = torch.cat([before, x_TCHW]).transpose(0, 1)[None]
     weight, bias = step.weight.to(whole), step.bias.to(whole)
-    return F.conv3d(whole, weight, bias, stride=step.stride)[0].transpose(0, 1)
+    return step._conv_forward(whole, weight, bias)[0].transpose(0, 1)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from atlasvid_core.decode import decode_frames, decode_pixels
+from atlasvid_core.encode import encode_frames
 from atlasvid_core.tile_plan import plan_tiles
 from atlasvid_core.tiles import Span, TilePlan, describe, inputs, upper
 from atlasvid_core.walk import frames_px, parts
@@ -51,6 +52,37 @@ def test_the_hosts_module_decodes_as_the_host_does(host):
         for side in ((6, 5), (4, 3)):
             frames = decode_frames(theirs, latent, plan=TilePlan((6, 5), side, "frames", 0))
             assert (frames - whole(theirs, latent)).abs().max() < CLOSE
+
+
+def test_the_hosts_own_convolution_does_the_work_in_16_bits(host, monkeypatch):
+    """A layer may compute in a way of its own: ComfyUI's does where cuDNN's conv3d takes far too
+    much memory."""
+    import comfy.ops
+
+    exact, latent = random_vae(), torch.randn(1, 16, 3, 6, 5)
+    theirs, pixels = host_vae(exact).bfloat16(), torch.rand(9, 48, 40, 3) * 2 - 1
+    calls = []
+
+    def own_way(layer, x, weight, bias):
+        calls.append(layer)
+        geometry = (layer.stride, layer.padding, layer.dilation, False, (0, 0, 0), layer.groups)
+        return torch.convolution(x, weight, bias, *geometry)
+
+    def bypassed(*_, **__):
+        raise AssertionError("a convolution that the layer knows nothing of")
+
+    with monkeypatch.context() as m, torch.no_grad():
+        m.setattr(comfy.ops.disable_weight_init.Conv3d, "_conv_forward", own_way)
+        m.setattr(torch.nn.functional, "conv3d", bypassed)
+        decoded = decode_frames(theirs, latent.bfloat16())
+        encoded = encode_frames(theirs, pixels.bfloat16())
+    assert set(calls) == {m for m in theirs.modules() if isinstance(m, torch.nn.Conv3d)}
+    clip = pixels.movedim(-1, 0)[None]
+    for got, stock, truth in (
+        (decoded, whole(theirs, latent.bfloat16()), whole(exact, latent)),
+        (encoded, theirs.encode(clip.bfloat16()), exact.encode(clip)),
+    ):
+        assert (got - truth).abs().max() < 1.5 * (stock - truth).abs().max()
 
 
 def test_a_tile_needs_13_latents_of_halo_and_no_less():
