@@ -144,10 +144,21 @@ def run(
         for worker in workers:
             worker.join(5)
     display.draw(board, workers)
+    status = report(board.snapshot())
     if not args.no_sheet:
-        for sheet in write_sheets(board.snapshot(), out, display.say):
+        show_sheets(board.snapshot(), out)
+    return status
+
+
+def show_sheets(jobs: Sequence[Standing], out: Path) -> None:
+    """Whatever goes wrong with the sheets, or Ctrl-C, changes nothing of how the batch ended."""
+    try:
+        for sheet in write_sheets(jobs, out, print):
             print(sheet)
-    return report(board.snapshot())
+    except (KeyboardInterrupt, SystemExit):
+        print("\nno more contact sheets: stopped")
+    except Exception as error:  # a full disk, a decoder
+        print(f"no contact sheet: {error}", file=sys.stderr)
 
 
 def farewell(board: Board) -> None:

@@ -8,6 +8,7 @@ import copy
 import hashlib
 import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from .table import Row, TableError
 
 RESERVED = ("id", "priority")
 PREFIX = "filename_prefix"
+MOST_WORDS_BYTES = 60  # of an id in a file name, which may have 255 in all
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def make_jobs(
         seen[key] += 1
         key = f"{key}-{seen[key]}" if seen[key] > 1 else key
         name = str(row.values.get("id", f"row {row.number}"))
-        ready = tagged(ready, tag_of(key, batch))
+        ready = tagged(ready, tag_of(key, batch), words_of(str(row.values.get("id", ""))))
         jobs.append(Job(key, name, row, _priority(row), ready, by_target, by_setting))
     return sorted(jobs, key=lambda job: (-job.priority, job.row.number))
 
@@ -96,8 +98,22 @@ def tag_of(key: str, batch: str) -> str:
     return f"{key}_{batch}"
 
 
-def tagged(workflow: dict, tag: str) -> dict:
-    """A copy whose saved files have the tag in their names, where a prefix is plain text.
+def words_of(name: str) -> str:
+    """An id as file names take it, where its job's key leaves letters of it out; else nothing.
+
+    Keys stay as they were, since by them a batch knows what it has done.
+    """
+    letters = [c for c in unicodedata.normalize("NFC", name) if c.isalnum() and not c.isascii()]
+    if not letters:
+        return ""
+    kept = "".join(c if unicodedata.category(c)[0] in "LNM" else "-" for c in name)
+    kept = re.sub("-+", "-", unicodedata.normalize("NFC", kept)).strip("-")
+    return kept.encode()[:MOST_WORDS_BYTES].decode(errors="ignore").rstrip("-")
+
+
+def tagged(workflow: dict, tag: str, words: str = "") -> dict:
+    """A copy whose saved files have the words and the tag in their names, where a prefix is plain
+    text.
 
     A server does not give out a file with `..` in its name: one dot of it stays.
     """
@@ -107,6 +123,7 @@ def tagged(workflow: dict, tag: str) -> dict:
         if isinstance(prefix, str):
             *folders, name = re.split(r"([/\\])", prefix)
             name = re.sub(r"\.{2,}", ".", name)
+            name += f"_{words}" if words else ""
             node["inputs"][PREFIX] = f"{''.join(folders)}{name}_{tag}"
     return out
 

@@ -89,7 +89,7 @@ def server(host_path, tmp_path_factory):
 def batch(tmp_path, monkeypatch):
     """-> run(texts, servers, ...): the batch command with a job for each text -> its exit status.
 
-    `flow` where it is not the usual workflow.
+    `flow` where it is not the usual workflow; `sheets`: contact sheets, too.
     """
     from atlasvid_batch.cli import main
 
@@ -97,11 +97,14 @@ def batch(tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
 
-    def run(texts, servers, *more, prefix="film", column="Prompt.text", flow=None) -> int:
+    def run(
+        texts, servers, *more, prefix="film", column="Prompt.text", flow=None, sheets=False
+    ) -> int:  # fmt: skip
         (tmp_path / "t.csv").write_text(f"{column}\n" + "\n".join(texts) + "\n", "utf-8")
         (tmp_path / "w.json").write_text(json.dumps(flow or workflow(prefix)))
         named = [word for server in servers for word in ("--server", server.url)]
-        command = ["t.csv", "--workflow", "w.json", "--out", "out", "--no-sheet", *named, *more]
+        command = ["t.csv", "--workflow", "w.json", "--out", "out", *named, *more]
+        command += [] if sheets else ["--no-sheet"]
         limit = threading.Timer(60, _thread.interrupt_main)  # a mistake may let it run for ever
         limit.start()
         try:

@@ -13,7 +13,7 @@ import pytest
 from atlasvid_batch.cli import parser, wanted_jobs
 from atlasvid_batch.jobs import make_jobs, saving_nodes
 from atlasvid_batch.mapping import Target, converted, read_workflow, resolve
-from atlasvid_batch.table import TableError, read_table
+from atlasvid_batch.table import Row, TableError, read_table
 from atlasvid_core.tiny.make_prompts import prompts
 from atlasvid_core.tiny.words import encode_prompt
 
@@ -155,6 +155,19 @@ def test_jobs_have_their_rows_values_and_no_other(table, workflow):
     assert (first.name, second.name) == ("a b", "c")
     assert saving_nodes(first.workflow) == {"6": f"video/x_{first.key}_b1"}
     assert first.key.startswith("a-b-")
+
+
+@pytest.mark.parametrize(("name", "words", "key"), [
+    ("湖上黎明", "湖上黎明", ""), ("Zoë's café, 2", "Zoë-s-café-2", "Zo-s-caf-2"),
+    ("वीडियो", "वीडियो", ""), ("lake 1", "", "lake-1"), ("a — b", "", "a-b"), ("", "", ""),
+    ("湖" * 30, "湖" * 20, ""), ("e\u0301", "é", "e"),
+])  # fmt: skip
+def test_an_id_of_any_script_names_its_files_and_leaves_its_key(workflow, name, words, key):
+    (job,) = make_jobs([Row(1, 2, {"id": name, "width": "64"})], workflow, batch="b1")
+    (plain,) = make_jobs([Row(1, 2, {"width": "64"})], workflow)
+    assert job.key == (f"{key}-{plain.key}" if key else plain.key)
+    middle = f"{words}_" if words else ""
+    assert saving_nodes(job.workflow) == {"6": f"video/x_{middle}{job.key}_b1"}
 
 
 def test_a_name_that_servers_do_not_give_out_loses_its_dots(table, workflow):

@@ -34,7 +34,7 @@ def batch(server, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def run(table: str, workflow: dict, *more) -> int:
-        (tmp_path / "t.csv").write_text(table)
+        (tmp_path / "t.csv").write_text(table, "utf-8")
         (tmp_path / "w.json").write_text(json.dumps(workflow))
         command = ["t.csv", "--workflow", "w.json", "--out", "out", "--no-sheet"]
         return main([*command, "--server", server.base_url, *more])
@@ -54,6 +54,12 @@ def test_a_job_with_an_output_that_can_not_be_made_is_no_job(batch, tmp_path, ca
     assert "there is none.png" in said.out and "no server can run these jobs" in said.err
     assert results(tmp_path) == []
     assert batch("width\n16\n32\n", PICTURE) == 0 and len(results(tmp_path)) == 2
+
+
+def test_files_named_by_an_id_of_another_script_are_given_out(batch, tmp_path):
+    assert batch("id,width\n湖上黎明,16\nZoë,32\n", PICTURE) == 0
+    names = [name.split("_")[1] for name in results(tmp_path)]
+    assert names == ["Zoë", "湖上黎明"]
 
 
 def test_what_would_run_in_part_is_ended_whether_it_waits_or_runs(server):
