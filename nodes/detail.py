@@ -21,6 +21,7 @@ from ..atlasvid_core.units import Grid, tok_from_lat
 from . import refuse
 from .kept_guide import KeptGuide
 from .ladder import spent
+from .refuse_patches import check_object_patches
 from .resident import resident
 
 NODE = "LocalityPreservingPatch"
@@ -89,9 +90,10 @@ class Detail:
         logging.warning("AtlasVid: out of memory with %s; going on with %s", self.rungs[-1], less)
         self.rungs.append(less)
 
-    def check_sampling(self, noise_shape, conds, model_options) -> None:
+    def check_sampling(self, noise_shape, conds, model_options, object_patches) -> None:
         """At the start of sampling, before anything is loaded."""
         refuse.check_options(model_options, NODE)
+        check_object_patches(object_patches, NODE)
         refuse.check_conditions(conds, NODE)
         lat = refuse.check_shape(noise_shape, "The latent to denoise")
         refuse.check_target(lat, self.plan, "The latent to denoise")

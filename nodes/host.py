@@ -29,6 +29,7 @@ from . import loras, refuse
 from .detail import KEY, ON_PART, Detail
 from .host_progress import each_block, sampling
 from .kept_steps import Kept, KeptSteps, resumable
+from .refuse_patches import check_object_patches
 
 SAMPLERS = comfy.samplers.KSampler.SAMPLERS
 SCHEDULERS = comfy.samplers.KSampler.SCHEDULERS
@@ -74,6 +75,8 @@ def check_model(model, node: str, hidden=None, plan=None, stage: int = 2) -> ref
     found = facts(model)
     refuse.check_model(found, node)
     refuse.check_options(model.model_options, node, stage)
+    if stage == 2:
+        check_object_patches(model.object_patches, node)
     loras.check_loras(
         getattr(hidden, "prompt", None),
         getattr(hidden, "unique_id", None),
@@ -190,7 +193,7 @@ def _forward_wrapper(detail: Detail):
 def _prepare_wrapper(detail: Detail):
     def wrapper(executor, model, noise_shape, conds, *args, **kwargs):
         options = kwargs.get("model_options") or (args[0] if args else None) or {}
-        detail.check_sampling(noise_shape, conds, options)
+        detail.check_sampling(noise_shape, conds, options, model.object_patches)
         shape = detail.live_shape(noise_shape, model.memory_required)
         return executor(model, shape, conds, *args, **kwargs)
 

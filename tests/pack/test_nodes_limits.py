@@ -103,6 +103,50 @@ def test_options_put_on_after_the_patch(nodes, stock, wan, plan, empty):
         stock.sample(getattr(windows, "args", [windows])[0], empty)
 
 
+def scaled(model, part, by=0.5):
+    """As NAG and Enhance-A-Video do it: a function of theirs in place of a module's forward."""
+    clone = model.clone()
+    forward = clone.get_model_object(f"diffusion_model.{part}")
+    clone.add_object_patch(f"diffusion_model.{part}", lambda *a, **k: forward(*a, **k) * by)
+    return clone
+
+
+@pytest.mark.parametrize(
+    "part", ["forward_orig", "blocks.1.cross_attn.forward", "blocks.0.self_attn.forward"]
+)
+def test_parts_replaced_on_the_model(nodes, stock, wan, plan, empty, part):
+    """Stage 1 is the host's own forward and honours them; stage 2 would drop them."""
+    model, alike = scaled(wan, part), nodes.Plan(**(SIZES | {"r_t": 1.0}))
+    proxy = nodes.SemanticProxyGenerator(model, prompt(1), prompt(2), alike, **EULER)["samples"]
+    given = {"samples": torch.zeros_like(proxy)}
+    assert torch.equal(proxy, stock.sample(model, given))
+    assert not torch.equal(proxy, stock.sample(wan, given))
+    words = f"in place of diffusion_model.{part}.*linear layers.*Bypass"
+    with pytest.raises(ValueError, match=words):
+        nodes.LocalityPreservingPatch(model, plan)
+    with pytest.raises(ValueError, match=words):
+        nodes.ScaledRoPEAligner(model, {"samples": proxy}, alike)
+    late = scaled(nodes.LocalityPreservingPatch(wan, plan), part)
+    with pytest.raises(ValueError, match=words):
+        nodes.DetailJointSampler(late, plan, prompt(1), **EULER, start="noise", denoise=1.0)
+    with pytest.raises(ValueError, match=words):
+        stock.sample(late, empty)
+
+
+def test_replaced_parts_that_stage_two_calls_do_their_work(nodes, stock, wan, empty):
+    whole = nodes.Plan(**(SIZES | {"cube_t": 8, "cube_h": 8, "cube_w": 8}))
+    model = scaled(scaled(wan, "blocks.1.ffn.forward"), "blocks.0.self_attn.v.forward")
+    want = stock.sample(model, empty)
+    got = stock.sample(nodes.LocalityPreservingPatch(model, whole), empty)
+    assert (got - want).abs().max() < 1e-4 * want.abs().max()
+    assert (stock.sample(wan, empty) - want).abs().max() > 1e-2 * want.abs().max()
+    model = wan.clone()
+    block = wan.get_model_object("diffusion_model.blocks.0")
+    model.add_object_patch("diffusion_model.blocks.0", torch.compile(block, backend="eager"))
+    got = stock.sample(nodes.LocalityPreservingPatch(model, whole), empty)
+    assert torch.equal(got, stock.sample(nodes.LocalityPreservingPatch(wan, whole), empty))
+
+
 def test_guides_of_other_models(nodes, wan, load, plan):
     guide = guide_of(nodes, load(layers=1), plan)
     with pytest.raises(ValueError, match="1 layers.*2 layers"):
