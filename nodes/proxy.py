@@ -17,7 +17,7 @@ from .sockets import (
     sampler_inputs,
     search,
 )
-from .start_image import of_length
+from .start_image import for_video
 from .timing import timed
 
 NODE = "SemanticProxyGenerator"
@@ -65,8 +65,7 @@ class SemanticProxyGenerator(io.ComfyNode):
     ) -> io.NodeOutput:  # fmt: skip
         host.check_model(model, NODE, cls.hidden, plan, stage=1)
         refuse.check_unpatched(host.detail_of(model), NODE)
-        frames = plan.proxy_lat.t
-        positive, negative = (of_length(x, frames, NODE) for x in (positive, negative))
+        positive, negative = (for_video(x, plan.proxy_lat, NODE) for x in (positive, negative))
         samples = host.sample(
             host.with_time_scale(host.with_shift(model, shift), plan.r_t),
             host.empty_latent((1, LATENT_CHANNELS, *plan.proxy_lat)),

@@ -15,7 +15,7 @@ from .fingerprint import Unnamed, fingerprint
 from .host_identity import model_fingerprint, vae_fingerprint, versions
 from .kept_steps import KeptSteps, prune
 from .sockets import CATEGORY, HIDDEN, PLAN_TIP, Plan, sampler_inputs, search
-from .start_image import of_length
+from .start_image import for_video
 from .timing import part, timed
 
 NODE = "DetailJointSampler"
@@ -105,8 +105,7 @@ class DetailJointSampler(io.ComfyNode):
         chosen = {
             "seed": seed, "steps": steps, "cfg": cfg, "scheduler": scheduler, "denoise": denoise
         }  # fmt: skip
-        frames = plan.target_lat.t
-        texts = (of_length(positive, frames, NODE), of_length(negative, frames, NODE))
+        texts = tuple(for_video(x, plan.target_lat, NODE) for x in (positive, negative))
         shifted = host.with_shift(model, shift)
         kept = found = None
         if keep_steps:

@@ -1,9 +1,9 @@
-"""Image to video: one start image, encoded short, serves both stages at their own lengths."""
+"""Image to video: a start image of a stage's size, encoded short, serves it at its length."""
 
 import pytest
 import torch
 
-from .common import EULER, guide_of, prompt
+from .common import EULER, SIZES, guide_of, prompt
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +60,21 @@ def test_frames_of_the_end_fit_their_length_alone(nodes, i2v, plan, length, mask
         ValueError, match=f"end of a video of {4 * length - 3} .* has 13.*length 13"
     ):
         nodes.DetailJointSampler(patched, plan, other, **chosen)
+
+
+def test_each_stage_refuses_an_image_of_the_others_size(nodes, i2v, plan):
+    """The host would stretch it without a word."""
+    assert plan.target_lat[1:] == (8, 8) and plan.proxy_lat[1:] == (4, 4)
+    patched = nodes.LocalityPreservingPatch(i2v, plan)
+    small, large = (shown((9, *lat[1:])) for lat in (plan.proxy_lat, plan.target_lat))
+    words = "encoded for {0} x {0} px.*stage has {1} x {1}: .*set width {1} and height {1} in"
+    with pytest.raises(ValueError, match=words.format(32, 64)):
+        nodes.DetailJointSampler(patched, plan, small, **EULER, start="noise", denoise=1.0)
+    with pytest.raises(ValueError, match=words.format(64, 32)):
+        nodes.SemanticProxyGenerator(i2v, prompt(1), large, plan, **EULER)
+    wide = nodes.Plan(**(SIZES | {"width": 96}))
+    patched = nodes.LocalityPreservingPatch(i2v, wide)
+    with pytest.raises(ValueError, match="for 64 x 96 px, .* has 96 x 64: .*width 96 and height 6"):
+        nodes.DetailJointSampler(
+            patched, wide, shown((4, 12, 8)), **EULER, start="noise", denoise=1.0
+        )
