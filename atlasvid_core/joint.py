@@ -45,6 +45,7 @@ def detail_forward(
     resident: Resident = not_resident,
     progress: Progress | None = None,
     chunks: ChunkPlan | None = None,
+    pin: bool = True,
     run_layer: RunLayer | None = None,
 ) -> Tensor:
     """Velocity [B, 16, t, h, w] of noisy latents [B, C_in, t, h, w] at timesteps [B] in 0..1000.
@@ -53,9 +54,9 @@ def detail_forward(
     `chunks`: how the work is cut to bound memory (budget.py); it changes results by float
     rounding only. `progress(done, total)` is called once a chunk of each layer and may raise to
     cancel. `resident(block, device)` is entered once a layer: there a host keeps its weights on
-    the device. `run_layer` wraps each layer's work as a function of the hidden state, which is
-    then not replaced in place. Raises ValueError when the guide belongs to another grid or number
-    of layers.
+    the device. `pin`: host memory for the hidden state is pinned where it can be. `run_layer` wraps
+    each layer's work as a function of the hidden state, which is then not replaced in place. Raises
+    ValueError when the guide belongs to another grid or number of layers.
     """
     lat = Grid(*latent.shape[2:])
     grid = tok_from_lat(lat)
@@ -64,7 +65,8 @@ def detail_forward(
     chunks = chunks or default_chunks(layout)
     work = _Work.of(layout, reach, guide, chunks, latent.device)
     replaced = torch.is_grad_enabled() or run_layer is not None
-    hidden = Hidden(latent.device, chunks.hidden_on_host, None if replaced else grid.count)
+    tokens = None if replaced else grid.count
+    hidden = Hidden(latent.device, chunks.hidden_on_host, tokens, pin=pin)
     padded = calls.pad_to_patch(latent)
     for slab, parts in work.slabs:
         x = calls.embed_patches(model, padded[:, :, slice(*slab.t_tok)])

@@ -8,7 +8,9 @@ H head size, C width.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -38,11 +40,27 @@ def beside(device: torch.device) -> Start:
     return start
 
 
+def host_buffer(shape: tuple[int, ...], dtype: torch.dtype, pin: bool) -> Tensor:
+    """Host memory, with `pin` pinned where the system allows that much: a container or another
+    program may not leave it. From other memory moves are right, but wait for each other."""
+    if pin:
+        try:
+            return torch.empty(shape, dtype=dtype, pin_memory=True)
+        except RuntimeError as error:
+            _say_not_pinned(str(error).splitlines()[0])
+    return torch.empty(shape, dtype=dtype)
+
+
+@cache
+def _say_not_pinned(reason: str) -> None:
+    logging.warning("AtlasVid: the hidden state is not in pinned memory, and slower (%s)", reason)
+
+
 class Hidden:
     """The hidden state [B, S, C] of every part of every slab, on the device or in host memory.
 
-    From host memory the part after the one that is read is moved ahead of time, by `start` (on
-    CUDA `beside`).
+    From host memory, pinned with `pin`, the part after the one that is read is moved ahead of time,
+    by `start` (on CUDA `beside`).
 
     With `tokens`, that many have their place in one buffer, made once, and are overwritten there;
     without, parts are replaced one by one, as autograd needs it. On a CPU the buffer matters: freed
@@ -55,10 +73,12 @@ class Hidden:
         on_host: bool,
         tokens: int | None = None,
         start: Start | None = None,
+        pin: bool = True,
     ) -> None:
         self.device = device
         self.on_host = on_host
         self.tokens = tokens
+        self.pin = pin
         self.slabs: list[list[Tensor]] = []
         self._start = start
         if start is None and on_host and device.type == "cuda":
@@ -100,10 +120,12 @@ class Hidden:
             return part
         if self._buffer is None:
             b, _, c = part.shape
-            where: dict = {"device": part.device}
+            shape = (b, self.tokens, c)
             if self.on_host:
-                where = {"device": "cpu", "pin_memory": part.device.type == "cuda"}
-            self._buffer = torch.empty(b, self.tokens, c, dtype=part.dtype, **where)
+                pin = self.pin and part.device.type == "cuda"
+                self._buffer = host_buffer(shape, part.dtype, pin)
+            else:
+                self._buffer = part.new_empty(shape)
         begin, self._taken = self._taken, self._taken + part.shape[1]
         return self._buffer[:, begin : self._taken].copy_(part)
 

@@ -46,6 +46,7 @@ class Detail:
     on_part: Callable[..., None]
     chunks: ChunkPlan
     sizes: Activations
+    pin: bool = True  # a hidden state in host memory
     rungs: list[ChunkPlan] = field(default_factory=list)  # tried so far, the last one in use
 
     def __post_init__(self) -> None:
@@ -53,7 +54,7 @@ class Detail:
 
     @property
     def need_bytes(self) -> int:
-        """Device memory above the weights, for a batch of one."""
+        """Device memory above the weights."""
         return peak_bytes(self.chunks, _layout(self.plan), self.sizes)
 
     def summary(self) -> str:
@@ -70,12 +71,21 @@ class Detail:
         refuse.check_forward_inputs({"time_dim_concat": time_dim_concat, **others}, NODE)
         refuse.check_target(Grid(*x.shape[2:]), self.plan, "The latent to denoise")
         guide = None if self.guide is None else self.guide.get()
+        given = x, timestep, context, clip_fea
         forward = partial(
-            detail_forward, network, x, timestep, context, clip_fea,
-            cube_tok=self.plan.cube_tok, reach=self.plan.reach, guide=guide,
-            backend=self.backend, cast=self.cast, resident=resident,
+            detail_forward, network, cube_tok=self.plan.cube_tok, reach=self.plan.reach,
+            guide=guide, backend=self.backend, cast=self.cast, resident=resident, pin=self.pin,
             progress=options.get(ON_PART, self.on_part),
         )  # fmt: skip
+        # Memory is planned for one. Whether the host gives two at once (cfg) hangs on what memory
+        # is free, and together they round otherwise: one by one a job's bytes are the same.
+        return torch.cat([
+            self._in_memory(partial(forward, *(None if v is None else v[n : n + 1] for v in given)))
+            for n in range(len(x))
+        ])  # fmt: skip
+
+    def _in_memory(self, forward: Callable[..., Tensor]) -> Tensor:
+        """`forward` in the pieces that memory allows."""
         while True:
             try:
                 return forward(chunks=self.rungs[-1])

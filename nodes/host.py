@@ -21,6 +21,7 @@ import comfy.samplers
 import comfy.utils
 import folder_paths
 import torch
+from comfy import cli_args
 from comfy.patcher_extension import WrappersMP
 from safetensors import safe_open
 from torch import Tensor, nn
@@ -143,6 +144,11 @@ def cast(param: Tensor, like: Tensor) -> Tensor:
 def auto_budget_bytes() -> int:
     """What a forward may take where the user names no figure: 60 % of the device's memory."""
     return int(0.6 * management.get_total_memory(management.get_torch_device()))
+
+
+def pins_memory() -> bool:
+    """Whether host memory may be pinned: --disable-pinned-memory says no."""
+    return not cli_args.args.disable_pinned_memory
 
 
 def empty_latent(shape) -> Tensor:

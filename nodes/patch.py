@@ -72,5 +72,8 @@ class LocalityPreservingPatch(io.ComfyNode):
             refuse.check_guide(guide, plan, facts)
         budget = int(memory_budget * GIB) or host.auto_budget_bytes()
         chunks, sizes = cut_for(plan, guide, facts, budget)
-        detail = Detail(plan, guide, backend, host.cast, one_forward("One step"), chunks, sizes)
+        detail = Detail(
+            plan, guide, backend, host.cast, one_forward("One step"), chunks, sizes,
+            pin=host.pins_memory(),
+        )  # fmt: skip
         return io.NodeOutput(host.patch(model, detail), detail.summary())

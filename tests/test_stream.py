@@ -5,7 +5,7 @@ import torch
 
 from atlasvid_core import joint
 from atlasvid_core.budget import ChunkPlan
-from atlasvid_core.stream import Hidden
+from atlasvid_core.stream import Hidden, host_buffer
 
 from .test_joint import CUBE, inputs, model
 
@@ -57,7 +57,7 @@ def test_a_forward_with_moves_ahead_equals_one_without(chunks, monkeypatch):
     how = {"cube_tok": CUBE, "reach": "all", "chunks": chunks}
     mover = Mover()
 
-    def moving(device, on_host, tokens=None):
+    def moving(device, on_host, tokens=None, pin=True):
         return Hidden(device, on_host, tokens, mover)
 
     with torch.no_grad():
@@ -66,3 +66,13 @@ def test_a_forward_with_moves_ahead_equals_one_without(chunks, monkeypatch):
         got = joint.detail_forward(model(1), latent, timestep, text, **how)
     assert torch.equal(got, want)
     assert mover.begun == mover.used > 0  # nothing is moved in vain
+
+
+def test_where_memory_cannot_be_pinned_other_memory_serves(caplog):
+    """Without a GPU none can; with one, a container may forbid it."""
+    buffers = [host_buffer((2, 3), torch.bfloat16, pin=True) for _ in range(2)]
+    assert all(b.shape == (2, 3) and b.dtype == torch.bfloat16 for b in buffers)
+    pinned = torch.cuda.is_available()
+    assert all(b.is_pinned() == pinned for b in buffers)
+    assert len(caplog.records) == (0 if pinned else 1)  # not at every step
+    assert pinned or "not in pinned memory" in caplog.text

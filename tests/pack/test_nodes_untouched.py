@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from .common import SIZES, guide_of, proxy_of
+from .common import EULER, SIZES, guide_of, proxy_of
 
 
 def test_the_users_model_is_untouched(nodes, stock, wan, plan, empty):
@@ -97,6 +97,60 @@ def test_a_budget_changes_the_plan_and_not_the_result(nodes, stock, wan, plan, e
     assert (got - want).abs().max() < 1e-4 * want.abs().max()
     with pytest.raises(ValueError, match=r"memory budget of 0.10 GB.*the least is 0.2"):
         nodes.LocalityPreservingPatch(wan, plan, guide, memory_budget=0.1)
+
+
+@pytest.fixture
+def forwards(pack, monkeypatch):
+    """What the detail branch's forwards are given: latent, options."""
+    from atlasvid_pack.nodes import detail
+
+    seen, forward = [], detail.detail_forward
+
+    def noted(network, latent, *args, **options):
+        seen.append((latent, options))
+        return forward(network, latent, *args, **options)
+
+    monkeypatch.setattr(detail, "detail_forward", noted)
+    return seen
+
+
+@pytest.mark.parametrize("kind", ["t2v", "i2v"])
+def test_guidance_needs_no_more_memory_than_planned(
+    nodes, stock, load, plan, empty, forwards, monkeypatch, kind
+):
+    """Both predictions one by one, as on a host that has no room for two; the bytes are the same
+    whatever is free."""
+    import comfy.model_base
+
+    model = load(in_channels=36, image=True) if kind == "i2v" else load()
+    patched = nodes.LocalityPreservingPatch(model, plan, guide_of(nodes, model, plan))
+    together = stock.sample(patched, empty, cfg=4.0)
+    assert {len(latent) for latent, _ in forwards} == {1} and len(forwards) == 2 * EULER["steps"]
+    given = []
+    forward = comfy.model_base.WAN21.apply_model
+
+    def noted(self, x, *args, **options):
+        given.append(len(x))
+        return forward(self, x, *args, **options)
+
+    monkeypatch.setattr(comfy.model_base.WAN21, "apply_model", noted)
+    assert torch.equal(stock.sample(patched, empty, cfg=4.0), together)
+    assert set(given) == {2}
+    monkeypatch.setattr(comfy.model_base.WAN21, "memory_required", lambda *_, **__: 2.0**60)
+    given.clear()
+    assert torch.equal(stock.sample(patched, empty, cfg=4.0), together)
+    assert set(given) == {1}
+
+
+def test_memory_is_pinned_unless_the_host_was_told_not_to(
+    nodes, stock, wan, plan, empty, forwards, monkeypatch
+):
+    from comfy.cli_args import args
+
+    stock.sample(nodes.LocalityPreservingPatch(wan, plan), empty, steps=1)
+    monkeypatch.setattr(args, "disable_pinned_memory", True)
+    stock.sample(nodes.LocalityPreservingPatch(wan, plan), empty, steps=1)
+    assert [options["pin"] for _, options in forwards] == [True, False]
 
 
 def test_cancel_stops_in_the_middle(nodes, stock, wan, plan, empty):
