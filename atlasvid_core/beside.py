@@ -6,21 +6,12 @@ Processes may share a folder, and any may be killed: each half file has a name o
 from __future__ import annotations
 
 import os
-import re
-import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
-DEAD_S = 3600.0  # where no lock tells, nobody writes to a dead process's half file for so long
-HALF = re.compile(r"\.[0-9a-f]{8}\.part(\.(?!lock$)\w+)?$")  # not its lock
+from .halves import at_work, sweep
 
 
 def beside(path: Path) -> Path:
@@ -35,10 +26,10 @@ def claimed(path: Path, end: str = "") -> Iterator[Path]:
     A file that lies at `path` beforehand is replaced; one that another process puts there meanwhile
     is left, with FileExistsError. Half files of processes that died go first.
     """
-    _sweep(path.parent)
+    sweep(path.parent)
     part, replaces = beside(path), path.exists()
     part = part.with_name(part.name + end)
-    with _at_work(part):
+    with at_work(part):
         try:
             part.touch()
             yield part
@@ -55,11 +46,10 @@ def _name(part: Path, path: Path) -> None:
     try:
         try:
             os.link(part, path)
-        except FileExistsError:
+        except (FileExistsError, FileNotFoundError):
             raise
-        except OSError:  # a disk without hard links: a kill just now would leave an empty file
-            path.open("xb").close()
-            part.replace(path)
+        except OSError:
+            _name_without_links(part, path)
     except FileExistsError:
         raise FileExistsError(
             f"Another process has made {path} meanwhile: it is left as it is, and nothing was "
@@ -68,40 +58,11 @@ def _name(part: Path, path: Path) -> None:
         ) from None
 
 
-@contextmanager
-def _at_work(part: Path) -> Iterator[None]:
-    """A lock that ends with its process. It is on a file of its own: on some network disks nobody
-    else could write to one that is locked, as FFmpeg writes to the part."""
-    lock = _lock_of(part)
+def _name_without_links(part: Path, path: Path) -> None:
+    """On a disk that has none: a kill between the two steps would leave an empty file."""
+    path.open("xb").close()
     try:
-        with lock.open("wb") as file:
-            _take(file)
-            yield
-    finally:  # when it is closed: Windows deletes no open file
-        with suppress(OSError):  # who sweeps may just look at it; it is empty
-            lock.unlink()
-
-
-def _lock_of(part: Path) -> Path:
-    return part.with_name(f"{part.name}.lock")
-
-
-def _take(file: IO[bytes]) -> bool:
-    """Whether the lock was free; False where there are none, too."""
-    if fcntl is not None:
-        with suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-    return False
-
-
-def _sweep(folder: Path) -> None:
-    for part in filter(lambda path: HALF.search(path.name), folder.glob("*.part*")):
-        lock = _lock_of(part)
-        with suppress(OSError):
-            with lock.open("ab") as file:
-                dead = _take(file) or time.time() - part.stat().st_mtime > DEAD_S
-                if dead:
-                    part.unlink(missing_ok=True)
-            if dead:
-                lock.unlink()
+        part.replace(path)
+    except OSError:
+        path.unlink()
+        raise

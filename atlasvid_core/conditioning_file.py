@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from .beside import beside
+from .tensor_file import save_whole
 
 FORM = "atlasvid_conditioning"
 
@@ -25,36 +24,37 @@ class NotStorable(TypeError):
 
 
 def save_conditioning(conditioning: Any, path: Path, text: str) -> None:
-    """Written beside and renamed. Raises NotStorable, OSError, SafetensorError."""
+    """Written beside and renamed. Raises NotStorable, OSError."""
     tensors: dict[str, Tensor] = {}
     shape = _packed(conditioning, "conditioning", tensors)
     metadata = {FORM: json.dumps(shape), "text": text}
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = beside(path)
-    try:
-        save_file(tensors, part, metadata=metadata)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    save_whole(tensors, path, metadata)
 
 
 def is_conditioning(path: Path) -> bool:
-    """Whether a file is one of these, whole; nothing but its header is read."""
+    """Whether a file is one of these, whole; nothing but its header is read. OSError where that
+    can't be read: it says nothing of the file."""
     try:
         with safe_open(path, "pt") as file:
             return FORM in (file.metadata() or {})
-    except (SafetensorError, OSError):
+    except SafetensorError:
         return False
 
 
 def load_conditioning(path: Path, device: Any = "cpu") -> tuple[Any, str]:
-    """-> conditioning, its text. Raises ValueError naming the file where it is none of these."""
+    """-> conditioning, its text. Raises ValueError naming the file where it is none of these.
+
+    Tensors are copies: of one that is mapped Windows lets nobody delete the file.
+    """
     try:
         with safe_open(path, "pt", device=str(device)) as file:
             metadata = file.metadata() or {}
             if FORM not in metadata:
                 raise ValueError("it holds no conditioning")
-            found = _unpacked(json.loads(metadata[FORM]), file.get_tensor)
+            found = _unpacked(
+                json.loads(metadata[FORM]), lambda name: file.get_tensor(name).clone()
+            )
             return found, metadata.get("text", "")
     except (SafetensorError, ValueError, KeyError) as error:
         raise ValueError(f"{path.name} can't be read ({error}): delete it.") from None

@@ -4,6 +4,7 @@ The folder of a job holds `pixels.raw` (finished pixels), `features.raw` (of pla
 tile) and `state.safetensors`: where the decode was, what its causal convolutions remember there,
 the plan and the checksums of what was written by then. The state is written beside and renamed, as
 often as keeps it to a twentieth of the time; what came after it is done again, to the same bits.
+A full disk ends the decode as a kill would: with room made, it goes on.
 Where what is remembered takes more than a place allows, only ends of groups are kept, which need
 none of it: it would fill the disk that the pixels need, and on its way there the host's memory. A
 folder of another job, or one that does not hold what its state tells of, is made anew.
@@ -16,7 +17,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -24,13 +24,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .beside import beside
 from .causal import Past
 from .decode_files import Features, Pixels
+from .halves import sweep
 from .heap import give_back
+from .tensor_file import save_whole
 from .tiles import TilePlan
 from .walk import BEGIN, OnPart, Stop, frames_px, parts, parts_before, walk
 
@@ -127,8 +128,7 @@ class _Work:
     def open(self) -> Stop:
         """Where to go on; what comes before that lies in the files."""
         folder = self._place.folder
-        for half in folder.glob(f"{STATE}.*"):  # of a process that died
-            half.unlink(missing_ok=True)
+        sweep(folder)
         if folder.is_dir() and any(folder.iterdir()):
             try:
                 return self._known()
@@ -141,7 +141,7 @@ class _Work:
                 self._place.remove()
         folder.mkdir(parents=True, exist_ok=True)
         self._open_files()
-        self._save(BEGIN)  # whose folder this is
+        self._keep(BEGIN)  # whose folder this is
         return BEGIN
 
     def close(self) -> None:
@@ -149,22 +149,24 @@ class _Work:
             file.__exit__()
 
     def reached(self, stop: Stop) -> None:
-        """Keep this stop, if it is time. A failure costs the safety, not the job."""
+        """Keep this stop, if it is time."""
         began = time.monotonic()
-        if self._due == math.inf:
-            return
         if stop.frame and (began < self._due or _bytes(stop.pasts) > self._place.most_state_bytes):
             return
+        self._keep(stop)
+        now = time.monotonic()
+        self._due = now + max(self._place.every_s, SHARE * (now - began))
+
+    def _keep(self, stop: Stop) -> None:
+        """A failure costs the safety, not the job."""
         try:
             self._save(stop)
-        except (OSError, SafetensorError) as error:
+        except OSError as error:
             if not self._failed:
                 logging.warning(
                     "AtlasVid: the decode can't be resumed from here, it goes on: %s", error
                 )
             self._failed = True
-        now = time.monotonic()
-        self._due = now + max(self._place.every_s, SHARE * (now - began))
 
     def _open_files(self) -> None:
         folder = self._place.folder
@@ -172,21 +174,6 @@ class _Work:
         self.pixels = Pixels(self._plan, frames, self._bits, folder, PIXELS)
         if self._plan.order == "tiles":
             self.features = Features(self._vae, self._plan, self._latent, folder, FEATURES)
-        for file in self._files().values():
-            file.make_room = self._drop_state
-
-    def _drop_state(self) -> bool:
-        """The disk is full: what is decoded comes before what makes it go on elsewhere."""
-        state = self._place.folder / STATE
-        if not state.exists():
-            return False
-        state.unlink()
-        self._due = math.inf
-        logging.warning(
-            "AtlasVid: the disk of %s is full; the decode goes on, but can't be resumed from here. "
-            "Make room there.", self._place.folder,
-        )  # fmt: skip
-        return True
 
     def _files(self) -> dict[str, Pixels | Features]:
         found = {PIXELS: getattr(self, "pixels", None), FEATURES: self.features}
@@ -205,13 +192,7 @@ class _Work:
             for module, value in past.items():
                 order, flat = _as_it_lies(value)
                 tensors[f"{number} {names[module]} {order}"] = flat.cpu()
-        state = self._place.folder / STATE
-        part = beside(state)
-        try:
-            save_file(tensors, part, self._notes(stop))
-            part.replace(state)
-        finally:
-            part.unlink(missing_ok=True)
+        save_whole(tensors, self._place.folder / STATE, self._notes(stop))
 
     def _known(self) -> Stop:
         """ValueError and the like where what lies there is not this job's, or not whole."""

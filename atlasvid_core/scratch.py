@@ -6,12 +6,10 @@ and stays with the system, which drops it when others need the room.
 
 from __future__ import annotations
 
-import errno
 import math
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,20 +19,24 @@ from torch import Tensor
 Parked = TypeVar("Parked", bound="Scratch")
 
 
+def bytes_on_disk(file: Path) -> int:
+    """What a file takes of its disk: of one that was written in places, less than its size."""
+    stat = file.stat()
+    blocks = getattr(stat, "st_blocks", None)  # Windows has none
+    return stat.st_size if blocks is None else 512 * blocks
+
+
 class Scratch:
     """A file in `folder`; ValueError where `size_bytes` don't fit on its disk.
 
     Without a name it is gone with the process that made it. With one it stays, and what was
-    written to it can be told from other bytes by its `sums`. Where the disk is full `make_room` is
-    asked, and the write tried once more if it says that it did.
+    written to it can be told from other bytes by its `sums`.
     """
-
-    make_room: Callable[[], bool] | None = None
 
     def __init__(self, folder: Path | str, size_bytes: int, name: str | None = None) -> None:
         self._sums: dict[int, tuple[int, int]] = {}  # offset -> bytes, checksum
         path = None if name is None else Path(folder, name)
-        there = path.stat().st_size if path is not None and path.exists() else 0
+        there = bytes_on_disk(path) if path is not None and path.exists() else 0
         free = shutil.disk_usage(folder).free
         if size_bytes > free + there:
             raise ValueError(
@@ -57,17 +59,9 @@ class Scratch:
     def write(self, offset: int, values: Tensor) -> None:
         """`offset` in bytes."""
         data = values.cpu().contiguous().view(torch.uint8).numpy().data
-        try:
-            self._put(offset, data)
-        except OSError as error:
-            if error.errno != errno.ENOSPC or self.make_room is None or not self.make_room():
-                raise
-            self._put(offset, data)
-        self._sums[offset] = (data.nbytes, zlib.crc32(data))
-
-    def _put(self, offset: int, data: memoryview) -> None:
         self._file.seek(offset)
         self._file.write(data)
+        self._sums[offset] = (data.nbytes, zlib.crc32(data))
 
     def read(self, offset: int, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         data = bytearray(math.prod(shape) * dtype.itemsize)

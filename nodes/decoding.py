@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..atlasvid_core.decode import decode_pixels
 from ..atlasvid_core.parked import Place, parked_frames, work_bytes
+from ..atlasvid_core.scratch import bytes_on_disk
 from ..atlasvid_core.tile_plan import smaller
 from ..atlasvid_core.tiles import TilePlan
 from ..atlasvid_core.walk import frames_px, parts
@@ -119,7 +120,7 @@ def _with_room(place: Place, work: int, node: str) -> Place | None:
     log, where the disk can't take the work."""
     try:
         place.folder.mkdir(parents=True, exist_ok=True)
-        there = sum(file.stat().st_size for file in place.folder.iterdir())
+        there = sum(map(bytes_on_disk, place.folder.iterdir()))
         free = shutil.disk_usage(place.folder).free + there
         if work <= free:
             # a state and the next one beside it; on its way there it is in the host's memory

@@ -10,19 +10,20 @@ saved, and for a while after.
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..atlasvid_core.beside import DEAD_S, beside
+from ..atlasvid_core.halves import sweep
+from ..atlasvid_core.tensor_file import save_whole
 from .fingerprint import fingerprint
 
 KEEP_DAYS, KEEP_DELIVERED_DAYS = 14, 2
@@ -68,7 +69,8 @@ class KeptSteps:
             try:
                 steps = int(path.stem.removeprefix("step_"))
                 with safe_open(path, framework="pt") as file:
-                    return Kept(steps, file.get_tensor("latent"), file.metadata() or {})
+                    latent = file.get_tensor("latent").clone()  # not the file, which is to go
+                    return Kept(steps, latent, file.metadata() or {})
             except (OSError, ValueError, SafetensorError) as error:
                 logging.warning("AtlasVid: %s is of no use (%s): an earlier step is.", path, error)
         return None
@@ -76,17 +78,10 @@ class KeptSteps:
     def put(self, steps: int, latent: Tensor, notes: Mapping[str, str] | None = None) -> None:
         """Keep the latent after `steps` steps, with its notes; the ones before it go."""
         path = self.place / STEP.format(steps)
-        part = beside(path)
         try:
             self.place.mkdir(parents=True, exist_ok=True)
-            save_file({"latent": latent.detach().cpu().contiguous()}, part, dict(notes or {}))
-            part.replace(path)
-            for other in self.place.glob("step_*"):
-                if other != path and not _in_work(other):
-                    other.unlink(missing_ok=True)
-        except (OSError, SafetensorError) as error:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
+            save_whole({"latent": latent.detach().cpu().contiguous()}, path, notes)
+        except OSError as error:
             if not self._failed:
                 logging.warning(
                     "AtlasVid: step %d was not kept in %s (%s); sampling goes on, but can't be "
@@ -94,6 +89,16 @@ class KeptSteps:
                     steps, self.place, error,
                 )  # fmt: skip
             self._failed = True
+            return
+        with suppress(OSError):  # the folder is being deleted
+            self._let_go(path)
+
+    def _let_go(self, but: Path) -> None:
+        """Of other steps, and of half ones that a kill left."""
+        sweep(self.place)
+        for other in set(self.place.glob("step_*.safetensors")) - {but}:
+            with suppress(OSError):  # open on Windows: it goes after the next step
+                other.unlink(missing_ok=True)
 
     def finish(self, steps: int, latent: Tensor) -> None:
         """Keep what the job gives, under its fingerprint, in place of its last step."""
@@ -146,7 +151,9 @@ def prune(folder: Path, but: str, now: float | None = None, days: float = KEEP_D
     """
     now = time.time() if now is None else now
     jobs = [p for p in folder.glob("*") if p.is_dir() and p.name != but]
-    aged = sorted((not (p / DELIVERED).exists(), *_age_and_size(p), p) for p in jobs)
+    aged = sorted(
+        (not (p / DELIVERED).exists(), *found, p) for p in jobs if (found := _age_and_size(p))
+    )
     total = sum(size for _, _, size, _ in aged)
     for wanted, touched, size, place in aged:
         most = days if wanted else KEEP_DELIVERED_DAYS
@@ -155,17 +162,21 @@ def prune(folder: Path, but: str, now: float | None = None, days: float = KEEP_D
             total -= size
 
 
-def _in_work(path: Path) -> bool:
-    """Whether another server may be writing the file."""
-    with suppress(OSError):
-        return path.suffix == ".part" and time.time() - path.stat().st_mtime < DEAD_S
-    return True
+def _age_and_size(place: Path) -> tuple[float, int] | None:
+    """When a job's files were last touched, and their bytes; None where that can't be read."""
+    try:
+        stats = list(_stats(place))
+        touched = [stat.st_mtime for stat in stats] or [place.stat().st_mtime]
+    except OSError:
+        return None
+    return max(touched), sum(stat.st_size for stat in stats)
 
 
-def _age_and_size(place: Path) -> tuple[float, int]:
-    """When a job's files were last touched, and their bytes; of one that is just being let go of
-    by another server, nothing."""
-    with suppress(OSError):
-        stats = [path.stat() for path in [place, *place.iterdir()]]
-        return max(s.st_mtime for s in stats[1:] or stats), sum(s.st_size for s in stats[1:])
-    return 0.0, 0
+def _stats(folder: Path) -> Iterator[os.stat_result]:
+    """Of the files in it and in its half files, but those that go meanwhile."""
+    for path in list(folder.iterdir()):
+        with suppress(FileNotFoundError):
+            if path.is_dir():
+                yield from _stats(path)
+            else:
+                yield path.stat()

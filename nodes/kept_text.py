@@ -14,14 +14,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
 from ..atlasvid_core.conditioning_file import (
     NotStorable,
     is_conditioning,
     load_conditioning,
     save_conditioning,
 )
+from ..atlasvid_core.halves import sweep
 from .fingerprint import fingerprint
 
 NAME_LETTERS, NAME_BYTES = 40, 72
@@ -117,11 +116,21 @@ class KeptTexts:
         return self.folder / f"{first_words(text)}-{fingerprint(text, *encoder)}.safetensors"
 
     def has(self, path: Path) -> bool:
-        """Whether a prompt is kept; a damaged file is deleted, so that it is encoded anew."""
+        """Whether a prompt is kept, and can be read; a damaged file is deleted, so that it is
+        encoded anew."""
         try:
-            if not path.is_file() or is_conditioning(path):
-                return path.is_file()
+            if not path.is_file():
+                return False
         except OSError:  # a disk that does not take such a name
+            return False
+        try:
+            if is_conditioning(path):
+                return True
+        except OSError:
+            logging.warning(
+                "AtlasVid: %s is there, but can't be read (is it another user's?): its prompt is "
+                "encoded anew", path,
+            )  # fmt: skip
             return False
         logging.warning("AtlasVid: %s is damaged: its prompt is encoded anew", path)
         with suppress(OSError):  # another's file in another's folder
@@ -139,21 +148,27 @@ class KeptTexts:
         """Whether it is kept; a full disk costs the next job a load of the encoder, no more."""
         try:
             save_conditioning(conditioning, path, text)
-            self._prune(path)
-            return True
-        except (NotStorable, OSError, SafetensorError) as error:
+        except (NotStorable, OSError) as error:
             logging.warning("AtlasVid: a prompt's conditioning is not kept: %s", error)
             return False
+        with suppress(OSError):  # the folder is being deleted
+            sweep(self.folder)
+            self._prune(path)
+        return True
 
     def _prune(self, but: Path) -> None:
         """Lets go of the least used while all take more than KEEP_BYTES."""
-        stats = [(p, p.stat()) for p in self.folder.glob("*.safetensors") if p != but]
+        stats = []
+        for path in set(self.folder.glob("*.safetensors")) - {but}:
+            with suppress(OSError):  # another server lets go of it
+                stats.append((path, path.stat()))
         total = sum(stat.st_size for _, stat in stats)
         for path, stat in sorted(stats, key=lambda item: item[1].st_mtime):
             if total <= KEEP_BYTES:
                 return
-            path.unlink(missing_ok=True)
-            total -= stat.st_size
+            with suppress(OSError):  # another's, or open on Windows
+                path.unlink(missing_ok=True)
+                total -= stat.st_size
 
 
 def _is_link(value: Any) -> bool:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from atlasvid_core import beside as module
-from atlasvid_core import conditioning_file
-from atlasvid_core.beside import DEAD_S, beside, claimed
+from atlasvid_core import halves, tensor_file
+from atlasvid_core.beside import beside, claimed
 from atlasvid_core.conditioning_file import load_conditioning, save_conditioning
+from atlasvid_core.halves import DEAD_S, QUIET_S
 from atlasvid_core.video_file import VideoFormat, copy_video, write_video
 
 from .conftest import ROOT
@@ -97,21 +97,67 @@ def test_the_half_file_of_a_dead_process_goes_and_that_of_a_live_one_stays(
     dead.kill()
     dead.wait()
     (tmp_path / "anothers.part").touch()
+    for path in tmp_path.glob("live.mp4.*"):  # of a machine that slept, such as a laptop
+        age(path, 2 * DEAD_S)
     with claimed(tmp_path / "b.mp4"):
-        left = sorted({p.name.split(".")[0] for p in tmp_path.iterdir()})
-    assert left == ["anothers", "b", "live"]
+        assert begins(tmp_path) == ["anothers", "b", "live"]
+
+
+def age(path, age_s):
+    os.utime(path, (time.time() - age_s,) * 2)
+
+
+def begins(folder):
+    return sorted({path.name.split(".")[0] for path in folder.iterdir()})
 
 
 def test_where_no_lock_tells_age_does(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "fcntl", None)  # as on Windows
+    monkeypatch.setattr(halves, "fcntl", None)  # as on Windows
     for name, age_s in (("dead.mp4", DEAD_S + 60), ("live.mp4", 60)):
         half = beside(tmp_path / name)
         half.write_bytes(b"half")
-        os.utime(half, (time.time() - age_s,) * 2)
+        age(half, age_s)
     with claimed(tmp_path / "b.mp4") as part:
         part.write_text("whole")
-    left = sorted({p.name.split(".")[0] for p in tmp_path.iterdir() if p.suffix != ".lock"})
-    assert left == ["b", "live"]
+    assert begins(tmp_path) == ["b", "live"] and not list(tmp_path.glob("*.lock"))
+
+
+@pytest.mark.parametrize("quiet_s, stays", [(60, True), (QUIET_S + 60, False)])
+def test_the_lock_of_another_machine_seems_free_while_its_process_writes(
+    tmp_path, holder, monkeypatch, quiet_s, stays
+):
+    """On a network disk whose locks hold on their own machine alone."""
+    pytest.importorskip("fcntl")
+    holder("live.mp4")
+    (lock,) = tmp_path.glob("*.lock")
+    here = tmp_path / "boot_id"
+    here.write_text("this machine, which is another")
+    monkeypatch.setattr(halves, "BOOT", here)
+    told = lock.read_bytes()
+    lock.unlink()
+    lock.write_bytes(told)  # another file, which nobody here has locked
+    age(lock.with_suffix(""), quiet_s)
+    with claimed(tmp_path / "b.mp4"):
+        assert begins(tmp_path) == ["b", "boot_id"] + stays * ["live"]
+
+
+@pytest.mark.parametrize("age_s, stays", [(60, True), (DEAD_S + 60, False)])
+def test_a_lock_without_a_half_file_goes_in_time(tmp_path, age_s, stays):
+    """Of a process that was killed between the two, and of a live one that is between them."""
+    lock = Path(f"{beside(tmp_path / 'a.mp4')}.lock")
+    lock.touch()
+    age(lock, age_s)
+    with claimed(tmp_path / "b.mp4"):
+        assert lock.exists() == stays
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_lost_half_file_leaves_no_empty_one_under_the_name(tmp_path, monkeypatch, links):
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    with pytest.raises(FileNotFoundError), claimed(tmp_path / "a.mp4") as part:
+        part.unlink()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_half_file_may_be_locked_by_others(tmp_path):
@@ -145,15 +191,15 @@ def test_two_copies_to_one_name_lose_no_video(tmp_path):
 
 
 def test_one_prompt_kept_by_two_at_once_is_whole(tmp_path, monkeypatch):
-    path, save, calls = tmp_path / "c.safetensors", conditioning_file.save_file, []
+    path, save, calls = tmp_path / "c.safetensors", tensor_file.save_file, []
 
-    def other_then(tensors, part, **options):
-        save(tensors, part, **options)
+    def other_then(tensors, part, notes):
+        save(tensors, part, notes)
         calls.append(part)
         if len(calls) == 1:
             save_conditioning([[torch.ones(1, 2, 3), {}]], path, "a text")
 
-    monkeypatch.setattr(conditioning_file, "save_file", other_then)
+    monkeypatch.setattr(tensor_file, "save_file", other_then)
     save_conditioning([[torch.ones(1, 2, 3), {}]], path, "a text")
     assert len(calls) == 2 and load_conditioning(path)[1] == "a text"
     assert list(tmp_path.iterdir()) == [path]

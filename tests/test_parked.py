@@ -2,15 +2,18 @@
 
 import errno
 import logging
+import os
 import shutil
+import time
 from dataclasses import replace
 
 import pytest
 import torch
 
-from atlasvid_core import parked
+from atlasvid_core import parked, tensor_file
 from atlasvid_core.decode import decode_pixels
 from atlasvid_core.decode_files import Features, Pixels
+from atlasvid_core.halves import DEAD_S
 from atlasvid_core.parked import (
     FEATURES,
     PIXELS,
@@ -20,7 +23,7 @@ from atlasvid_core.parked import (
     state_bytes,
     work_bytes,
 )
-from atlasvid_core.scratch import Scratch
+from atlasvid_core.scratch import Scratch, bytes_on_disk
 from atlasvid_core.tile_plan import plan_tiles
 from atlasvid_core.tiles import TilePlan
 from atlasvid_core.walk import parts
@@ -93,8 +96,8 @@ def test_it_goes_on_from_any_place_to_the_same_bits(vae, order, place, tmp_path,
 
 
 def test_states_are_written_in_their_time_only(vae, latent, place, monkeypatch):
-    written, save = [], parked.save_file
-    monkeypatch.setattr(parked, "save_file", lambda *a: written.append(a[2]) or save(*a))
+    written, save = [], tensor_file.save_file
+    monkeypatch.setattr(tensor_file, "save_file", lambda *a: written.append(a[2]) or save(*a))
     slow = Place(place.folder, place.job, every_s=1000)
     list(parked_frames(vae, latent, PLANS["tiles"], slow, BITS))
     places = [(int(n["group"]), int(n["frame"])) for n in written]
@@ -102,7 +105,7 @@ def test_states_are_written_in_their_time_only(vae, latent, place, monkeypatch):
 
 
 def test_two_that_decode_one_job_do_not_write_one_state(vae, latent, place, monkeypatch, caplog):
-    parts, save = [], parked.save_file
+    parts, save = [], tensor_file.save_file
     other = parked._Work(vae, latent, PLANS["tiles"], place, BITS)
 
     def other_then(tensors, part, notes):
@@ -111,7 +114,7 @@ def test_two_that_decode_one_job_do_not_write_one_state(vae, latent, place, monk
         if len(parts) == 2:
             other._save(parked.BEGIN)
 
-    monkeypatch.setattr(parked, "save_file", other_then)
+    monkeypatch.setattr(tensor_file, "save_file", other_then)
     list(parked_frames(vae, latent, PLANS["tiles"], place, BITS))
     assert len(set(parts)) == len(parts) > 2 and "resumed" not in caplog.text
     assert sorted(p.name for p in place.folder.iterdir()) == sorted([FEATURES, PIXELS, STATE])
@@ -183,14 +186,14 @@ def test_the_bytes_on_disk_are_those_foretold(vae, latent, place, order):
 
 @pytest.mark.parametrize("budget_bytes", [2**30, 10**6])  # frames outermost, tiles outermost
 def test_all_that_lies_there_at_once_is_foretold(vae, place, budget_bytes, monkeypatch):
-    latent, most, save = torch.randn(16, 3, 24, 24), [], parked.save_file
+    latent, most, save = torch.randn(16, 3, 24, 24), [], tensor_file.save_file
     plan = plan_tiles(vae, (24, 24), budget_bytes)
 
     def watched(tensors, part, notes):
         save(tensors, part, notes)
-        most.append(sum(p.stat().st_size for p in place.folder.iterdir()))
+        most.append(sum(p.stat().st_size for p in place.folder.rglob("*") if p.is_file()))
 
-    monkeypatch.setattr(parked, "save_file", watched)
+    monkeypatch.setattr(tensor_file, "save_file", watched)
     list(parked_frames(vae, latent, plan, place, BITS))
     channels = vae.decoder.conv1.out_channels
     work = work_bytes(plan, latent, channels, BITS)
@@ -213,22 +216,80 @@ def test_a_memory_that_is_too_large_to_keep_costs_a_group_at_most(
     assert ("6 of 9 parts" in caplog.text) == (order == "tiles")
 
 
-@pytest.mark.parametrize("full", [Pixels, Features])
-def test_pixels_come_before_the_state(vae, latent, place, full, monkeypatch, tmp_path, caplog):
-    """A disk that has no room while a state lies there."""
-    put = Scratch._put
+class Full:
+    """A file on a disk that takes no more once it holds so many bytes."""
 
-    def short(self, offset, data):
-        if isinstance(self, full) and offset and (place.folder / STATE).exists():
+    def __init__(self, file, most):
+        self._file, self._most = file, most
+
+    def __getattr__(self, name):
+        return getattr(self._file, name)
+
+    def write(self, data):
+        if self._file.tell() + data.nbytes > self._most:
             raise OSError(errno.ENOSPC, "No space left on device")
-        put(self, offset, data)
+        self._file.write(data)
 
-    monkeypatch.setattr(Scratch, "_put", short)
-    frames = torch.cat(list(parked_frames(vae, latent, PLANS["tiles"], place, BITS)))
+
+@pytest.mark.parametrize("full, most, kept", [(Pixels, 9000, 5), (Features, 1000, 1)])
+def test_a_full_disk_loses_nothing_that_was_decoded(
+    vae, latent, place, full, most, kept, monkeypatch, tmp_path, caplog
+):
+    plan, begin = PLANS["tiles"], full.__init__
+
+    def begun(self, *args):
+        begin(self, *args)
+        self._file = Full(self._file, most)
+
+    monkeypatch.setattr(full, "__init__", begun)
+    with pytest.raises(OSError, match="No space left"):
+        list(parked_frames(vae, latent, plan, place, BITS))
     monkeypatch.undo()
-    assert torch.equal(frames, whole(vae, latent, PLANS["tiles"], tmp_path))
-    assert caplog.text.count("is full; the decode goes on") == 1
-    assert not (place.folder / STATE).exists()
+    with caplog.at_level(logging.INFO):
+        frames = torch.cat(list(parked_frames(vae, latent, plan, place, BITS)))
+    assert torch.equal(frames, whole(vae, latent, plan, tmp_path))
+    assert f"{kept} of 6 parts of the decode were kept" in caplog.text
+
+
+def test_a_beginning_that_cannot_be_kept_costs_no_video(
+    vae, latent, place, monkeypatch, caplog, tmp_path
+):
+    save, calls = tensor_file.save_file, []
+
+    def full_at_first(*args):
+        calls.append(1)
+        if len(calls) == 1:
+            raise parked.SafetensorError("I/O error: No space left on device")
+        save(*args)
+
+    monkeypatch.setattr(tensor_file, "save_file", full_at_first)
+    die_after(parts(PLANS["tiles"], T_LAT) - 1, vae, latent, PLANS["tiles"], place, BITS)
+    assert caplog.text.count("can't be resumed from here") == 1
+    assert place.plan() == PLANS["tiles"]  # by a later state
+
+
+def test_states_that_another_server_is_writing_are_left_and_dead_ones_go(vae, latent, place):
+    plan = PLANS["tiles"]
+    die_after(2, vae, latent, plan, place, BITS)
+    halves = [place.folder / f"{STATE}.{name}.part" for name in ("0000000a", "0000000b")]
+    for half in halves:
+        half.mkdir()
+    os.utime(halves[0], (time.time() - DEAD_S - 60,) * 2)
+    die_after(2, vae, latent, plan, place, BITS)
+    assert [half.exists() for half in halves] == [False, True]
+
+
+def test_a_file_with_holes_counts_as_what_it_takes(tmp_path):
+    """Tiles come in an order of their own: what is not yet decoded is a hole."""
+    path = tmp_path / PIXELS
+    with path.open("wb") as file:
+        file.truncate(10**9)
+    if not hasattr(path.stat(), "st_blocks"):
+        pytest.skip("the system does not tell")
+    assert bytes_on_disk(path) < 10**6
+    free = shutil.disk_usage(tmp_path).free
+    with pytest.raises(ValueError, match="are free"):
+        Scratch(tmp_path, free + 10**9 // 2, PIXELS)
 
 
 def test_a_state_that_cannot_be_written_costs_no_video(vae, latent, place, caplog, tmp_path):

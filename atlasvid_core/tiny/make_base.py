@@ -16,11 +16,12 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from .. import flow
 from ..rope import Axes, detail_axes, rotations
+from ..tensor_file import save_whole
 from ..units import Grid
 from ..wan.dit import WanConfig, WanDiT
 from ..wan.io import load_vae
@@ -76,7 +77,7 @@ def cache_latents(vae_path: Path, path: Path, clips: int, seed: int) -> dict[int
             tensors[f"{kind}.latents"] = torch.cat(latents).contiguous()
             tensors[f"{kind}.words"] = torch.tensor(words)
             print(f"cached {kind}: {len(words)} clips", flush=True)
-        save_file(tensors, path)
+        save_whole(tensors, path)
     tensors = load_file(path)
     return {kind: Cache(tensors[f"{kind}.latents"], tensors[f"{kind}.words"]) for kind in KINDS}
 
@@ -154,8 +155,7 @@ def train(model: WanDiT, cache: dict, steps: int, batch: int, peak_lr: float, ch
         if step % 100 == 99 or step == steps - 1:
             state = {f"model.{k}": v for k, v in model.state_dict().items()}
             state |= {f"ema.{k}": v for k, v in ema.state_dict().items()}
-            save_file({**state, "step": torch.tensor(step + 1)}, checkpoint.with_suffix(".part"))
-            checkpoint.with_suffix(".part").replace(checkpoint)
+            save_whole({**state, "step": torch.tensor(step + 1)}, checkpoint)
     return ema
 
 
@@ -173,7 +173,7 @@ def main(argv: list[str] | None = None) -> None:
     cache = cache_latents(args.vae, args.out.with_suffix(".latents"), args.clips, args.seed)
     checkpoint = args.out.with_suffix(".checkpoint")
     model = train(fresh_dit(args.start), cache, args.steps, args.batch, args.lr, checkpoint)
-    save_file({k: v.to(torch.bfloat16) for k, v in model.state_dict().items()}, args.out)
+    save_whole({k: v.to(torch.bfloat16) for k, v in model.state_dict().items()}, args.out)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,10 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ..tensor_file import save_whole
 from ..wan.io import load_vae
 from ..wan.vae import WanVAE
 from .data import BASE_FRAMES_PX, closeups, full_views
@@ -106,8 +107,7 @@ def train(vae: WanVAE, steps: int, checkpoint: Path, log_every: int = 25) -> Non
             spent = time.monotonic() - began
             print(f"decoder {step + 1}/{steps} loss {mean:.4f} {spent:.0f} s", flush=True)
             state = {k: v.contiguous() for k, v in vae.state_dict().items()}
-            save_file({**state, "step": torch.tensor(step + 1)}, checkpoint.with_suffix(".part"))
-            checkpoint.with_suffix(".part").replace(checkpoint)
+            save_whole({**state, "step": torch.tensor(step + 1)}, checkpoint)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -118,7 +118,9 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     vae = with_channels_last(load_vae(args.vae))
     train(vae, args.steps, args.out.with_suffix(".checkpoint"))
-    save_file({k: v.to(torch.bfloat16).contiguous() for k, v in vae.state_dict().items()}, args.out)
+    save_whole(
+        {k: v.to(torch.bfloat16).contiguous() for k, v in vae.state_dict().items()}, args.out
+    )
 
 
 if __name__ == "__main__":

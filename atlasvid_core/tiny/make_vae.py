@@ -14,9 +14,10 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ..tensor_file import save_whole
 from ..wan.latents import LATENT_MEAN, LATENT_STD
 from ..wan.vae import ResidualBlock, WanVAE
 from .data import mixed_clips
@@ -125,8 +126,7 @@ def train(
             )
             state = {k: v.contiguous() for k, v in vae.state_dict().items()}
             state["step"] = torch.tensor(step + 1)
-            save_file(state, checkpoint.with_suffix(".part"))
-            checkpoint.with_suffix(".part").replace(checkpoint)
+            save_whole(state, checkpoint)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -140,7 +140,9 @@ def main(argv: list[str] | None = None) -> None:
     before = psnr_db(vae)
     give_wan_statistics(vae)
     print(f"psnr {before:.2f} dB, with Wan's statistics {psnr_db(vae):.2f} dB", flush=True)
-    save_file({k: v.to(torch.bfloat16).contiguous() for k, v in vae.state_dict().items()}, args.out)
+    save_whole(
+        {k: v.to(torch.bfloat16).contiguous() for k, v in vae.state_dict().items()}, args.out
+    )
 
 
 if __name__ == "__main__":

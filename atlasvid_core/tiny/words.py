@@ -12,9 +12,9 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from ..tensor_file import save_whole
 from .scenery import COLOURS, DIRECTIONS, SCHEMES, SHAPES
 
 FILES = Path(__file__).parent / "files"
@@ -51,9 +51,7 @@ def make_words(path: Path = WORDS_FILE, seed: int = 0) -> None:
     vectors = torch.randn(len(VOCABULARY), TEXT_SIZE, generator=generator)
     vectors = 8 * vectors / vectors.norm(dim=1, keepdim=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(
-        {"vectors": vectors.to(torch.bfloat16)}, path, metadata={"words": json.dumps(VOCABULARY)}
-    )
+    save_whole({"vectors": vectors.to(torch.bfloat16)}, path, {"words": json.dumps(VOCABULARY)})
 
 
 @functools.lru_cache

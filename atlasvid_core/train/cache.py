@@ -20,9 +20,10 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from ..halves import sweep
+from ..tensor_file import save_whole
 from ..units import Grid
 from . import listing
 from .config import Config, DataConfig
@@ -99,6 +100,8 @@ def build(
     if claimed is None:
         return 0
     made_of, source_of = claimed
+    for place in (folder, folder / "text"):
+        sweep(place)
     rows, video_of = made_of.rows or (), made_of.videos()
     planned = made_of.shards(data.passes, data.shard)
     shards = range(rank, len(planned), processes)
@@ -172,11 +175,8 @@ def _keep_text(folder: Path, caption: str, encode: Encode, data: DataConfig) -> 
 
 
 def _write(tensors: dict[str, Tensor], path: Path, header: dict[str, str]) -> None:
-    """Beside, then renamed; the name of the process keeps two that write the same file apart."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
-    save_file(tensors, part, header)
-    part.replace(path)
+    save_whole(tensors, path, header)
 
 
 def shard_file(folder: Path, shard: int) -> Path:

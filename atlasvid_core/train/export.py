@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ..lora_metadata import LoraFacts, to_header
+from ..tensor_file import save_whole
 from ..units import VAE_STRIDE, Grid, tok_from_lat
 from .adapters import PREFIX, lora_weights, unwrapped
 from .cache import Clip
@@ -95,8 +95,6 @@ def export(student: Student, clips: list[Clip], folder: Path, steps: int) -> lis
     for name, (role, tensors) in files.items():
         path = folder / f"{name}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        save_file(tensors, part, to_header(lora_facts(config, clips, role, steps)))
-        part.replace(path)
+        save_whole(tensors, path, to_header(lora_facts(config, clips, role, steps)))
         paths.append(path)
     return paths

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from ..halves import sweep
+from ..tensor_file import save_whole
 from .ema import Ema
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -39,10 +40,9 @@ def save_state(path: Path, optimiser: torch.optim.Optimizer, ema: Ema, position:
         for moment, value in optimiser.state[p].items():
             tensors[f"{moment}.{name}"] = value
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
     tensors = {name: t.cpu().contiguous() for name, t in tensors.items()}
-    save_file(tensors, part, {"position": json.dumps(asdict(position))})
-    part.replace(path)
+    save_whole(tensors, path, {"position": json.dumps(asdict(position))})
+    sweep(path.parent)
 
 
 def load_state(path: Path, optimiser: torch.optim.Optimizer, ema: Ema) -> Position:

@@ -2,6 +2,9 @@
 
 import copy
 import os
+import tempfile
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -165,6 +168,40 @@ def test_a_damaged_file_is_encoded_anew(kept, tmp_path):
     store.put(path, [[torch.ones(1, 2, 3), {}]], "a")
     path.write_bytes(path.read_bytes()[:-3])
     assert not store.has(path) and not path.exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="needs users")
+def test_another_users_file_is_neither_read_nor_deleted(kept, caplog):
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        store = kept.KeptTexts(Path(folder))
+        path = store.path("a")
+        store.put(path, [[torch.ones(1, 2, 3), {}]], "a")
+        path.chmod(0)
+        us = os.geteuid()
+        if us == 0:  # who may read all
+            os.seteuid(65534)
+        try:
+            assert not store.has(path) and path.exists()
+        finally:
+            os.seteuid(us)
+    assert "can't be read" in caplog.text and "damaged" not in caplog.text
+
+
+def test_a_file_that_just_went_does_not_tell_that_a_prompt_is_not_kept(kept, tmp_path):
+    (tmp_path / "b.safetensors").symlink_to("nothing")  # listed, but not there
+    store = kept.KeptTexts(tmp_path)
+    assert store.put(store.path("a"), [[torch.ones(1, 2, 3), {}]], "a")
+
+
+def test_what_a_kill_left_of_a_prompt_goes_in_time(kept, tmp_path):
+    store = kept.KeptTexts(tmp_path)
+    half = beside(store.path("a"))
+    half.mkdir()
+    for age_s, stays in ((10, True), (7200, False)):
+        os.utime(half, (time.time() - age_s,) * 2)
+        assert store.put(store.path("b"), [[torch.ones(1, 2, 3), {}]], "b")
+        assert half.exists() == stays
 
 
 def test_what_can_not_be_kept_does_not_stop_the_job(kept, tmp_path, caplog):

@@ -278,10 +278,14 @@ def test_a_state_takes_the_room_that_pixels_and_others_leave(pack, tmp_path, mon
     from atlasvid_pack.nodes import decoding
 
     place = decoding.Place(tmp_path / "job", "job")
-    monkeypatch.setattr(decoding.shutil, "disk_usage", lambda _: type("", (), {"free": 5000}))
-    for memory, most in ((10**9, 1500), (4000, 1000)):
+    monkeypatch.setattr(decoding.shutil, "disk_usage", lambda _: type("", (), {"free": 50_000}))
+    for memory, most in ((10**9, 15_000), (40_000, 10_000)):
         monkeypatch.setattr(decoding.host_vae, "free_host_bytes", lambda memory=memory: memory)
-        assert decoding._with_room(place, 2000, "Node").most_state_bytes == most
-    place.folder.joinpath("pixels.raw").write_bytes(bytes(1000))  # which this job takes again
-    assert decoding._with_room(place, 6000, "Node").most_state_bytes == 0
-    assert decoding._with_room(place, 6001, "Node") is None
+        assert decoding._with_room(place, 20_000, "Node").most_state_bytes == most
+    with place.folder.joinpath("pixels.raw").open("wb") as file:  # which this job takes again
+        file.write(bytes(10_000))
+        file.truncate(10**6)  # the rest is a hole, and takes nothing
+    there = decoding.bytes_on_disk(place.folder / "pixels.raw")
+    assert there < 100_000 or not hasattr(os.stat(place.folder), "st_blocks")
+    assert decoding._with_room(place, 50_000 + there, "Node").most_state_bytes == 0
+    assert decoding._with_room(place, 50_001 + there, "Node") is None

@@ -3,7 +3,6 @@
 import logging
 import os
 import shutil
-import time
 from contextlib import contextmanager, nullcontext
 
 import pytest
@@ -170,71 +169,6 @@ def test_steps_deleted_while_sampling_are_no_loss(job, steps, forwards, monkeypa
     assert torch.equal(job(), want)
     (place,) = steps.iterdir()
     assert (place / "step_0004.safetensors").exists()  # kept again after that
-
-
-def test_broken_files_are_passed_over_and_old_jobs_go(pack, tmp_path, caplog):
-    from atlasvid_pack.nodes import kept_steps
-
-    kept = kept_steps.KeptSteps(tmp_path, "new")
-    kept.put(1, torch.ones(2))
-    (kept.place / "step_0002.safetensors").write_bytes(b"half a file")
-    (kept.place / "step_0003.part").write_bytes(b"never renamed")
-    found = kept.latest()
-    assert found.steps == 1 and torch.equal(found.latent, torch.ones(2))
-    assert "step_0002" in caplog.text
-    for name in ("old", "newer"):
-        kept_steps.KeptSteps(tmp_path, name).put(1, torch.ones(2))
-    os.utime(tmp_path / "old" / "step_0001.safetensors", (0, 0))
-    kept_steps.prune(tmp_path, but="new")
-    assert {p.name for p in tmp_path.iterdir()} == {"new", "newer"}
-
-
-def test_two_servers_that_keep_one_job_do_not_write_one_file(pack, tmp_path, monkeypatch, caplog):
-    from atlasvid_pack.nodes import kept_steps
-
-    kept, save, parts = kept_steps.KeptSteps(tmp_path, "a"), kept_steps.save_file, []
-
-    def other_then(tensors, part, notes):
-        save(tensors, part, notes)
-        parts.append(part)
-        if len(parts) == 1:
-            kept_steps.KeptSteps(tmp_path, "a").put(2, torch.ones(2))
-
-    monkeypatch.setattr(kept_steps, "save_file", other_then)
-    kept.put(1, torch.ones(2))
-    kept.put(1, torch.ones(2))
-    assert len(set(parts)) == 3 and not caplog.text
-    dead = kept.place / "step_0003.safetensors.0-0.part"
-    for age_s, stays in ((10, True), (7200, False)):
-        dead.touch()
-        os.utime(dead, (time.time() - age_s,) * 2)
-        kept.put(4, torch.ones(2))
-        assert dead.exists() == stays
-
-
-def test_latents_whose_video_was_saved_go_first(pack, tmp_path, monkeypatch):
-    from atlasvid_pack.nodes import kept_steps
-    from atlasvid_pack.nodes.fingerprint import fingerprint
-
-    day, now = 86400, 10**9
-    for name, days in (("oldest", 13), ("saved", 3), ("just_saved", 1), ("newest", 0)):
-        job = kept_steps.KeptSteps(tmp_path, name)
-        latent = torch.full((256,), float(days))
-        job.finish(1, latent)
-        if "saved" in name:
-            kept_steps.deliver(tmp_path, fingerprint(latent))
-        for file in job.place.iterdir():
-            os.utime(file, (now - days * day, now - days * day))
-
-    def left():
-        return {p.name for p in tmp_path.iterdir()}
-
-    kept_steps.prune(tmp_path, but="", now=now)
-    assert left() == {"oldest", "just_saved", "newest"}
-    for bytes_kept, rest in ((2500, {"oldest", "newest"}), (1500, {"newest"})):
-        monkeypatch.setattr(kept_steps, "KEEP_BYTES", bytes_kept)
-        kept_steps.prune(tmp_path, but="", now=now)
-        assert left() == rest
 
 
 def test_a_saved_video_marks_its_latent(nodes, tiny_vae, job, steps, output):
