@@ -12,6 +12,7 @@ from ..atlasvid_core.playable import VideoFacts, facts_of, make_playable
 from . import host, host_page
 from .host_progress import phase
 from .sockets import CATEGORY, search
+from .temporary_video import TemporaryVideo
 from .timing import part, timed
 
 KEY = "atlasvid_compare"  # web/compare.js reads it
@@ -59,14 +60,15 @@ class CompareVideos(io.ComfyNode):
 
 def _shown(video: Any, max_side: int) -> dict[str, Any]:
     """Where the page finds a video, and its facts; the file itself where browsers play it."""
-    path = _file_of(video)
+    held = _file_of(video)
+    path = Path(held)
     facts = facts_of(path)
     place = host_page.view_of(path)
     if place is None or not (facts.plays(max_side) and facts.steps):
         copy = _new_file(".mp4")
         with part("copy"):
-            make_playable(path, copy, max_side, phase("Copying for the page", facts.frames))
-        place = host_page.view_of(copy)
+            make_playable(path, Path(copy), max_side, phase("Copying for the page", facts.frames))
+        place = host_page.view_of(Path(copy))
     return {**(place or {}), **_words(facts)}
 
 
@@ -75,14 +77,14 @@ def _words(facts: VideoFacts) -> dict[str, Any]:
             "fps": facts.fps, "codec": facts.codec}  # fmt: skip
 
 
-def _file_of(video: Any) -> Path:
+def _file_of(video: Any) -> str:
     """The file behind a VIDEO; one that lies in memory, or is a part of a file, is written out."""
     from_file = isinstance(video, InputImpl.VideoFromFile)
     source = video.get_stream_source() if from_file else None
     if isinstance(source, str) and _whole(video, facts_of(Path(source))):
-        return Path(source)
+        return source
     path = _new_file(".mkv" if from_file else ".mp4")  # mkv takes any codec as it is
-    video.save_to(str(path))
+    video.save_to(path)
     return path
 
 
@@ -91,5 +93,6 @@ def _whole(video: Any, facts: VideoFacts) -> bool:
     return video.get_duration() > (facts.frames - 1.5) / facts.fps
 
 
-def _new_file(suffix: str) -> Path:
-    return host.temporary_folder() / f"atlasvid_compare_{uuid.uuid4().hex[:12]}{suffix}"
+def _new_file(suffix: str) -> TemporaryVideo:
+    name = f"atlasvid_compare_{uuid.uuid4().hex[:12]}{suffix}"
+    return TemporaryVideo(host.temporary_folder() / name)

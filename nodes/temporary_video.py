@@ -1,7 +1,7 @@
 """Videos in the temp folder: once nobody holds one it may go, the oldest first.
 
-Not at once, since a page may still show it; but a server that makes hundreds of videos, each saved
-elsewhere, must not keep them all until it is started anew.
+Not at once, since a page may still show it, and the newest not at all; but a server that makes
+hundreds of videos, each saved elsewhere, must not keep them all until it is started anew.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _left: deque[Path] = deque()  # those that nobody holds, oldest first
 
 def _let_go(path: Path) -> None:
     _left.append(path)
-    while sum(map(_size, tuple(_left))) > KEEP_BYTES:
+    while len(_left) > 1 and sum(map(_size, tuple(_left))) > KEEP_BYTES:
         with suppress(IndexError, OSError):  # deleted meanwhile, or open on Windows
             _left.popleft().unlink()
 

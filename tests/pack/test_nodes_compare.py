@@ -1,5 +1,7 @@
 """CompareVideos: what browsers play is shown from where it lies; anything else gets a copy."""
 
+import gc
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,22 @@ def test_what_browsers_do_not_play_gets_a_copy_in_temp(compare, video):
         assert facts_of(file_of(shown[which])).frames == shown[which]["frames"] == 5
 
 
+def test_copies_go_once_they_take_too_much(compare, video, monkeypatch):
+    """A server that compares many does not keep them all; what was written out goes, too."""
+    import folder_paths
+    from atlasvid_pack.nodes import temporary_video
+    from comfy_api.latest import InputImpl
+
+    gc.collect()
+    temporary_video._left.clear()
+    small, data = video("b.mp4"), Path(video("a.mkv", "ffv1").get_stream_source()).read_bytes()
+    monkeypatch.setattr(temporary_video, "KEEP_BYTES", 1)
+    shown = [
+        file_of(compare(InputImpl.VideoFromFile(BytesIO(data)), small)["proxy"]) for _ in range(3)
+    ]
+    assert list(Path(folder_paths.get_temp_directory()).iterdir()) == shown[2:]  # what is shown
+
+
 def test_a_large_video_is_shown_smaller(compare, video):
     shown = compare(video("a.mp4"), video("b.mp4"), max_side=32)
     facts = facts_of(file_of(shown["detail"]))
@@ -95,8 +113,6 @@ def test_frames_in_memory_are_written_out(compare, video):
 
 
 def test_a_file_in_memory_is_written_out(compare, video):
-    from io import BytesIO
-
     from comfy_api.latest import InputImpl
 
     data = Path(video("a.mp4").get_stream_source()).read_bytes()
