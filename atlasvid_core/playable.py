@@ -30,7 +30,7 @@ STEP_PX = 64 * 1920 * 1080  # pixels that a step may decode, at most
 @dataclass(frozen=True)
 class VideoFacts:
     """What a file holds, read without decoding more than a frame. Sides in pixels, as shown: a
-    rotation that the file asks for is done."""
+    rotation that the file asks for is done, and pixels are square."""
 
     codec: str
     pixels: str
@@ -82,8 +82,10 @@ def _quarter_turns(path: Path) -> int:
 
 
 def _sides(stream, turns: int) -> tuple[int, int]:
-    """Width and height as shown."""
-    return (stream.height, stream.width) if turns % 2 else (stream.width, stream.height)
+    """Width and height as shown, in square pixels: no line is lost, the shorter way grows."""
+    aspect = stream.sample_aspect_ratio or 1
+    width, height = round(stream.width * max(1, aspect)), round(stream.height / min(1, aspect))
+    return (height, width) if turns % 2 else (width, height)
 
 
 def fitted(width: int, height: int, max_side: int) -> tuple[int, int]:
@@ -97,8 +99,8 @@ def make_playable(
 ) -> None:
     """A copy that every browser plays, one frame at a time; `on_frame()` after each may raise.
 
-    Written beside `target` and renamed. Frames are upright, and spaced evenly at the source's
-    average rate.
+    Written beside `target` and renamed. Frames are upright, of square pixels, and spaced evenly
+    at the source's average rate.
     """
     turns = _quarter_turns(source)
     beside = target.with_name(target.name + ".part")

@@ -1,5 +1,7 @@
 """What browsers can't play gets a copy that they can, with the same colours and frames."""
 
+from fractions import Fraction
+
 import av
 import numpy as np
 import pytest
@@ -75,6 +77,24 @@ def test_a_video_that_asks_to_be_turned_is_shown_upright(tmp_path, turns):
         corners = np.ix_([2, -3], [2, -3], [0])  # a white one says which way is up
         assert np.abs(given[0][1][corners].astype(int) - want[corners]).max() < 16
         assert want[corners].astype(int).max() > 200 > 40 > want[corners].min()
+
+
+@pytest.mark.parametrize("turns", [0, 1])
+@pytest.mark.parametrize("aspect, shown", [((64, 45), (128, 64)), ((1, 2), (90, 128))])
+def test_pixels_that_are_not_square_become_square(tmp_path, aspect, shown, turns):
+    path, copy = tmp_path / "a.mp4", tmp_path / "copy.mp4"
+    shape = {"size": (64, 90), "pixel_aspect": Fraction(*aspect), "turned": turns}
+    write_shades(path, range(2), codec="libx264", **shape)
+    want = shown[::-1] if turns else shown
+    facts = facts_of(path)
+    assert (facts.width, facts.height) == want
+    assert facts.plays(128) and not facts.plays(127)
+    for max_side in (4096, 64):
+        make_playable(path, copy, max_side)
+        found = facts_of(copy)
+        assert (found.width, found.height) == fitted(*want, max_side)
+        with av.open(str(copy)) as file:
+            assert (file.streams.video[0].sample_aspect_ratio or 1) == 1
 
 
 def test_a_large_video_with_few_key_frames_does_not_step_and_its_copy_does(tmp_path):
