@@ -12,7 +12,7 @@ from ..atlasvid_core.units import LATENT_CHANNELS
 from . import host, refuse
 from .enlarge import enlarged, given
 from .fingerprint import Unnamed, fingerprint
-from .host_identity import model_fingerprint, vae_fingerprint, versions
+from .host_identity import model_fingerprint, vae_fingerprint, versions, wrapped_by
 from .kept_steps import KeptSteps, prune
 from .sockets import CATEGORY, HIDDEN, PLAN_TIP, Plan, sampler_inputs, search
 from .start_image import for_video
@@ -22,6 +22,10 @@ NODE = "DetailJointSampler"
 OTHERS = (
     "AtlasVid: %s keeps its result but no steps: this job, interrupted, starts over. Only euler "
     "goes on where it was."
+)
+WRAPPED = (
+    "AtlasVid: a job with %s on its MODEL keeps its result but no steps: interrupted, it starts "
+    "over. What such a node remembers from step to step is in no kept one."
 )
 UNNAMED = (
     "AtlasVid: no steps are kept, since what this job is made from can't be told from another's "
@@ -126,11 +130,9 @@ class DetailJointSampler(io.ComfyNode):
             if kept is not None and vae is not None:
                 kept.put(0, samples)
         with part("sampling"):
-            if kept is not None and sampler_name == "euler":
+            if kept is not None and _keeps_steps(model, sampler_name):
                 samples = host.sample_resumable(shifted, samples, *texts, kept, found, **chosen)
             else:
-                if kept is not None:
-                    logging.info(OTHERS, sampler_name)
                 samples = host.sample(shifted, samples, *texts, sampler_name=sampler_name, **chosen)
         if kept is not None:
             kept.finish(steps, samples)
@@ -146,6 +148,16 @@ def _kept(*made_from, model) -> KeptSteps | None:
         return None
     prune(host.steps_folder(), but=job)
     return KeptSteps(host.steps_folder(), job)
+
+
+def _keeps_steps(model, sampler_name: str) -> bool:
+    """Whether a job that goes on after a kept step ends in the same bytes; if not, the log says."""
+    wrappers = wrapped_by(model)
+    if sampler_name != "euler":
+        logging.info(OTHERS, sampler_name)
+    elif wrappers:
+        logging.info(WRAPPED, ", ".join(wrappers))
+    return sampler_name == "euler" and not wrappers
 
 
 def _begun(proxy: dict | None, plan: VideoPlan, vae) -> torch.Tensor:

@@ -119,6 +119,30 @@ def test_other_samplers_say_that_they_start_over(job, steps, forwards, caplog):
     assert not torch.equal(job(), want) and forwards.done == 8
 
 
+def test_what_remembers_from_step_to_step_keeps_no_steps(
+    nodes, stock, wan, plan, job, forwards, caplog
+):
+    """EasyCache leaves out forwards by what earlier ones gave, which no latent holds."""
+    import comfy.model_management as management
+    from comfy_api.torch_helpers import set_torch_compile_wrapper
+
+    model = stock.easycache.execute(wan, 3.0, 0.0, 1.0, False).args[0]
+    want = job(model, steps=8, keep_steps=False)
+    in_one, forwards.done, forwards.cancel_at = forwards.done, 0, 2
+    assert 2 < in_one < 8
+    with caplog.at_level(logging.INFO), pytest.raises(management.InterruptProcessingException):
+        job(model, steps=8)
+    assert "a job with easycache on its MODEL keeps its result but no steps" in caplog.text
+    forwards.done, forwards.cancel_at = 0, None
+    assert torch.equal(job(model, steps=8), want) and forwards.done == in_one
+    assert torch.equal(job(model, steps=8), want) and forwards.done == in_one  # its result is kept
+    compiled = wan.clone()
+    set_torch_compile_wrapper(compiled, backend="eager")
+    from atlasvid_pack.nodes.host_identity import wrapped_by
+
+    assert wrapped_by(nodes.LocalityPreservingPatch(compiled, plan)) == []
+
+
 @pytest.mark.parametrize("place", ["a file in the way", "a read-only system", "a full disk"])
 def test_where_nothing_can_be_kept_the_job_goes_on(job, steps, output, caplog, monkeypatch, place):
     import comfy.utils
