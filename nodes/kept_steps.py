@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -32,6 +33,11 @@ STEP = "step_{:04}.safetensors"
 DELIVERED = "a_video_of_this_was_saved"  # an empty file beside the latent
 LATENT = "latent_{}"  # an empty file named after the fingerprint of what the job gave
 FINISHED = "finished"  # in the notes of what the job gave
+NOT_FINITE = "it holds values that are not finite: NaN or infinity"
+OVERFLOW = (
+    "No later step will be better: cancel the job. fp16 overflow is the usual cause, a MODEL in "
+    "bf16 or fp32 the remedy."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,28 +76,36 @@ class KeptSteps:
                 steps = int(path.stem.removeprefix("step_"))
                 with safe_open(path, framework="pt") as file:
                     latent = file.get_tensor("latent").clone()  # not the file, which is to go
+                    if not _finite(latent):
+                        raise ValueError(NOT_FINITE)
                     return Kept(steps, latent, file.metadata() or {})
             except (OSError, ValueError, SafetensorError) as error:
                 logging.warning("AtlasVid: %s is of no use (%s): an earlier step is.", path, error)
         return None
 
     def put(self, steps: int, latent: Tensor, notes: Mapping[str, str] | None = None) -> None:
-        """Keep the latent after `steps` steps, with its notes; the ones before it go."""
+        """Keep the latent after `steps` steps, with its notes; the ones before it go. One that is
+        not finite is not kept: the next run may do better from an earlier one."""
+        if not _finite(latent):
+            self._say_not_kept(steps, NOT_FINITE, OVERFLOW)
+            return
         path = self.place / STEP.format(steps)
         try:
             self.place.mkdir(parents=True, exist_ok=True)
             save_whole({"latent": latent.detach().cpu().contiguous()}, path, notes)
         except OSError as error:
-            if not self._failed:
-                logging.warning(
-                    "AtlasVid: step %d was not kept in %s (%s); sampling goes on, but can't be "
-                    "resumed from here. Free some space or set keep_steps to false.",
-                    steps, self.place, error,
-                )  # fmt: skip
-            self._failed = True
+            self._say_not_kept(steps, error, "Free some space or set keep_steps to false.")
             return
         with suppress(OSError):  # the folder is being deleted
             self._let_go(path)
+
+    def _say_not_kept(self, steps: int, why: object, remedy: str) -> None:
+        if not self._failed:
+            logging.warning(
+                "AtlasVid: step %d was not kept in %s (%s); sampling goes on, but can't be "
+                "resumed from here. %s", steps, self.place, why, remedy,
+            )  # fmt: skip
+        self._failed = True
 
     def _let_go(self, but: Path) -> None:
         """Of other steps, and of half ones that a kill left."""
@@ -103,8 +117,14 @@ class KeptSteps:
     def finish(self, steps: int, latent: Tensor) -> None:
         """Keep what the job gives, under its fingerprint, in place of its last step."""
         self.put(steps, latent, {FINISHED: "yes"})
+        if not _finite(latent):
+            return
         with suppress(OSError):
             (self.place / LATENT.format(fingerprint(latent))).touch()
+
+
+def _finite(latent: Tensor) -> bool:
+    return bool(torch.isfinite(latent).all())
 
 
 def resumable(

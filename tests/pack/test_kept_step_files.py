@@ -25,6 +25,24 @@ def test_broken_files_are_passed_over_and_old_jobs_go(pack, tmp_path, caplog):
     assert {p.name for p in tmp_path.iterdir()} == {"new", "newer"}
 
 
+def test_what_is_not_finite_is_not_kept_and_not_taken_up(pack, tmp_path, caplog):
+    from atlasvid_pack.nodes import kept_steps
+    from safetensors.torch import save_file
+
+    kept, good = kept_steps.KeptSteps(tmp_path, "a"), torch.ones(2)
+    kept.put(1, good)
+    for bad in (torch.tensor([1.0, torch.nan]), torch.tensor([torch.inf, 1.0])):
+        kept.put(2, bad)
+        kept.finish(3, bad)
+    assert [p.name for p in kept.place.iterdir()] == ["step_0001.safetensors"]
+    (said,) = caplog.messages
+    assert "step 2 was not kept" in said and "not finite" in said and "cancel the job" in said
+    save_file({"latent": bad}, kept.place / "step_0004.safetensors", {"finished": "yes"})
+    found = kept.latest()  # one that an earlier version kept
+    assert found.steps == 1 and torch.equal(found.latent, good) and not found.finished
+    assert "step_0004.safetensors is of no use (it holds values that are not" in caplog.messages[1]
+
+
 def test_two_servers_that_keep_one_job_do_not_write_one_file(pack, tmp_path, monkeypatch, caplog):
     from atlasvid_pack.atlasvid_core import tensor_file
     from atlasvid_pack.nodes import kept_steps

@@ -143,6 +143,28 @@ def test_what_remembers_from_step_to_step_keeps_no_steps(
     assert wrapped_by(nodes.LocalityPreservingPatch(compiled, plan)) == []
 
 
+@pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m"])
+def test_a_result_that_is_not_finite_is_made_anew(job, forwards, monkeypatch, sampler):
+    from atlasvid_pack.nodes import detail as module
+
+    def run():
+        return job(sampler_name=sampler)
+
+    forward = module.detail_forward
+
+    def overflows(*args, **options):
+        velocity = forward(*args, **options)
+        return velocity * torch.nan if forwards.done == 3 else velocity
+
+    with monkeypatch.context() as m:
+        m.setattr(module, "detail_forward", overflows)
+        assert not run().isfinite().all()
+    assert forwards.done == 4
+    got = run()
+    assert got.isfinite().all() and forwards.done == (6 if sampler == "euler" else 8)
+    assert torch.equal(got, job(sampler_name=sampler, keep_steps=False))
+
+
 @pytest.mark.parametrize("place", ["a file in the way", "a read-only system", "a full disk"])
 def test_where_nothing_can_be_kept_the_job_goes_on(job, steps, output, caplog, monkeypatch, place):
     import comfy.utils
