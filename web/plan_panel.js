@@ -5,6 +5,7 @@ import { app } from "../../scripts/app.js";
 import { inputsOf, jobOf, ruleOf, userOf } from "./plan/graph.js";
 import { LABELS } from "./plan/labels.js";
 import { View } from "./plan/view.js";
+import { everyNode } from "./within.js";
 import { inLanguage } from "./words.js";
 
 const NODE = "AtlasVidPlan";
@@ -14,7 +15,6 @@ const ROUTE = "/atlasvid/plan";
 const [PANEL_PX, WIDTH_PX] = [452, 420];
 const [QUIET_MS, MEASURED_MS, MOST_ASKS] = [120, 1500, 40];
 const SNAPS = ["width", "height", "frames", "proxy_height"];
-const panels = new Set();
 
 class Panel {
   constructor(node) {
@@ -100,6 +100,7 @@ class Panel {
   }
 
   async ask() {
+    if (!panels().has(this)) return this.rest();
     const body = this.body;
     this.asks += 1;
     let answer, lost;
@@ -154,11 +155,11 @@ function attach(node) {
   node.setSize([node.size[0], node.computeSize()[1]]);
   // A narrower one that was saved stays so: undo loads it, and would find the workflow changed.
   if (node.size[0] < WIDTH_PX) node.setSize([WIDTH_PX, node.size[1]]);
-  after(node, "onAdded", () => { panels.add(panel); panel.refresh(); });
+  node.atlasvidPanel = panel;
+  after(node, "onAdded", () => panel.refresh());
   after(node, "onConfigure", () => panel.refresh());
   after(node, "onConnectionsChange", () => queueMicrotask(() => panel.refresh()));
-  after(node, "onRemoved", () => { panels.delete(panel); panel.rest(); });
-  if (node.graph) panels.add(panel);
+  after(node, "onRemoved", () => panel.rest());
   queueMicrotask(() => panel.refresh());
 }
 
@@ -191,12 +192,18 @@ function letCanvasMove(root) {
 
 const overflows = (element) => element && element.scrollHeight > element.clientHeight;
 
+/** Those of the workflow as it is now: of nodes in subgraphs the page does not tell that they go. */
+function panels() {
+  const all = [...everyNode(app.graph)].map(([, node]) => node.atlasvidPanel);
+  return new Set(all.filter(Boolean));
+}
+
 function refreshAll() {
-  for (const panel of panels) panel.refresh();
+  for (const panel of panels()) panel.refresh();
 }
 
 function askAgain() {
-  for (const panel of panels) panel.again();
+  for (const panel of panels()) panel.again();
 }
 
 /** Jobs fill the disk, and nothing is measured beside them: ask again when the last one is over. */

@@ -1,4 +1,5 @@
-"""VideoPlan's panel through undo, a narrow node, a server that was away, and a job that ended."""
+"""VideoPlan's panel through undo, a narrow node, a server that was away, a job that ended, a closed
+workflow, and where nodes are elements of the page."""
 
 import pytest
 
@@ -25,6 +26,29 @@ MOVE = """() => {
 }"""
 SCALE = "() => window.app.canvas.ds.scale"
 LOST = "document.querySelector('.av-panel[data-state=failed]')"
+
+
+TO_SUBGRAPH = """() => {
+  const graph = window.app.graph;
+  graph.convertToSubgraph(new Set(graph.nodes.filter((n) => n.title === "Plan")));
+}"""
+LIVES = """() => {
+  const node = window.app.graph.nodes.find((n) => n.title === "Plan");
+  const { element } = node.widgets.find((w) => w.name === "atlasvid_panel");
+  return element.isConnected && element.innerText.includes("192 × 192")
+    && document.querySelectorAll(".av-panel").length === 1;
+}"""
+
+
+@pytest.fixture
+def in_elements(page):
+    switch = "(on) => window.app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)"
+    page.evaluate(switch, True)
+    page.locator(".lg-node .av-panel").wait_for()
+    page.wait_for_timeout(500)
+    yield page
+    page.evaluate(switch, False)
+    page.wait_for_timeout(500)
 
 
 @pytest.fixture
@@ -104,3 +128,43 @@ def test_the_end_of_the_last_job_is_a_reason_to_ask_again(page):
     with page.expect_response("**/atlasvid/plan", timeout=60_000) as answered:
         page.evaluate("() => window.app.queuePrompt(0, 1)")
     assert answered.value.json()["fits"]
+
+
+def test_plans_in_subgraphs_go_with_their_workflow(page):
+    """The page tells nothing of their end: only the plan that is there asks."""
+    saved = page.evaluate("() => JSON.parse(JSON.stringify(window.app.graph.serialize()))")
+    for _ in range(2):
+        page.evaluate(TO_SUBGRAPH)
+        page.wait_for_timeout(300)
+        page.evaluate("async (graph) => window.app.loadGraphData(graph)", saved)
+        page.wait_for_timeout(500)
+    page.wait_for_function(STILL)
+    asked = []
+    page.on("request", lambda request: asked.append(request) if "plan" in request.url else None)
+    page.evaluate("() => window.app.api.dispatchEvent(new CustomEvent('reconnected'))")
+    page.wait_for_timeout(1000)
+    assert len([r for r in asked if r.url.endswith("/atlasvid/plan")]) == 1
+
+
+def test_undo_shows_the_living_panel_in_elements_of_the_page(in_elements):
+    page = in_elements
+    page.locator(".av-presets button", has_text="720p").click()
+    page.wait_for_function("document.querySelector('.av-facts').innerText.includes('1280')")
+    undo(page)
+    page.wait_for_function(LIVES)
+    page.locator(".av-presets button", has_text="2K").click()
+    page.wait_for_function("document.querySelector('.av-facts').innerText.includes('2560')")
+
+
+def test_the_wheel_scrolls_a_panel_in_elements_of_the_page_once_it_is_clicked(in_elements):
+    page = in_elements
+    page.evaluate(SET, ["Plan", {"width": 1280}])  # notes: more than the panel has room for
+    panel = page.locator(".av-panel")
+    page.evaluate("(e) => { e.style.maxHeight = '200px'; e.style.minHeight = '0'; }",
+                  panel.element_handle())  # fmt: skip
+    page.wait_for_function("(e) => e.scrollHeight > e.clientHeight", arg=panel.element_handle())
+    scale, box = page.evaluate(SCALE), panel.bounding_box()
+    page.mouse.click(box["x"] + 20, box["y"] + 60)
+    page.mouse.wheel(0, 120)
+    page.wait_for_function("(e) => e.scrollTop > 0", arg=panel.element_handle())
+    assert page.evaluate(SCALE) == scale

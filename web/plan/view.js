@@ -29,7 +29,8 @@ export class View {
     this.notes = el("div", { class: "av-notes", role: "status" });
     this.root = el(
       "div",
-      { class: "av-panel", "data-state": "waiting" },
+      // the wheel is ours in nodes that are elements of the page, once the panel has been clicked
+      { class: "av-panel", "data-state": "waiting", "data-capture-wheel": "true", tabindex: -1 },
       el("div", { class: "av-presets" }, ...this.presets.groups),
       el("div", { class: "av-head" }, this.state, this.total, this.model),
       el("div", { class: "av-body" },
