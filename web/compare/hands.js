@@ -19,6 +19,10 @@ export function listen(player) {
   e.whole.onclick = () => player.showWhole();
   e.actual.onclick = () => player.showActual();
   e.full.onclick = () => player.toggleFull();
+  e.bar.addEventListener("click", (event) => {
+    const pressed = event.detail > 0 && event.target.closest("button"); // by a pointer, not a key
+    if (pressed) e.root.focus({ preventScroll: true }); // or space would press it again
+  });
   e.root.addEventListener("keydown", (event) => key(player, event));
   e.stage.addEventListener("dblclick", (event) => player.toggleSize(placeOf(player, event)));
   e.stage.addEventListener("wheel", (event) => wheel(player, event), { passive: false });

@@ -31,11 +31,12 @@ export class Pair {
     Object.assign(this, { detail, proxy, onFrame, facts: null, frame: 0, playing: false, speed: 1 });
     this.seekers = [new Seeker(detail), new Seeker(proxy)];
     detail.addEventListener("ended", () => this.playing && this.again());
+    detail.addEventListener("pause", () => this.stopped());
   }
 
-  set(facts) {
+  set(facts, frame) {
     this.pause();
-    Object.assign(this, { facts, frame: 0 });
+    Object.assign(this, { facts, frame });
   }
 
   proxyFrame() {
@@ -75,6 +76,13 @@ export class Pair {
     this.playing = false;
     this.detail.pause();
     this.proxy.pause();
+  }
+
+  /** The browser paused it: our elements left the page. */
+  stopped() {
+    if (!this.playing || !this.detail.paused || this.detail.ended) return;
+    this.pause();
+    this.onFrame(this.frame, this.proxyFrame());
   }
 
   again() {

@@ -71,5 +71,6 @@ export function build(words) {
   ];
   e.bar = element("div", "bar", {}, inBar);
   e.root = element("div", "atlasvid-compare", { tabIndex: 0 }, [e.stage, e.bar]);
+  e.root.dataset.captureWheel = "true"; // not for the canvas, in nodes that are elements of the page
   return e;
 }

@@ -33,7 +33,7 @@ export class Player {
     const again = this.facts && alike(this.facts.detail, shown.detail);
     const frame = again ? this.pair.frame : 0;
     this.facts = shown;
-    this.pair.set(shown);
+    this.pair.set(shown, frame);
     this.say(this.words.loading);
     this.e.scrub.max = shown.detail.frames - 1;
     if (!again) this.view = whole(this.stage(), this.picture());
@@ -72,13 +72,23 @@ export class Player {
     }
   }
 
+  /** Goes on where another one is, which showed the same node before that was made anew. */
+  follow({ facts, view, wipe, mode, pair }) {
+    Object.assign(this, { facts, view, wipe });
+    this.pair.frame = pair.frame;
+    this.pair.setSpeed(pair.speed);
+    this.e.speed.value = String(pair.speed);
+    this.setMode(mode);
+  }
+
+  /** Lets go of the files. */
   remove() {
     this.watch.disconnect();
     this.pair.pause();
     for (const video of [this.e.detail, this.e.proxy]) {
       video.onerror = null;
       video.removeAttribute("src");
-      video.load(); // lets go of the file
+      video.load();
     }
   }
 
@@ -159,14 +169,20 @@ export class Player {
     this.draw();
   }
 
-  showActual(at) {
-    const zoom = actual(this.stage(), this.picture(), window.devicePixelRatio);
-    this.zoomBy(Math.max(zoom, 1.5) / this.view.zoom, at);
+  /** The zoom of actual pixels; the canvas may have scaled us. */
+  actual() {
+    const room = this.stage();
+    const scale = this.e.stage.getBoundingClientRect().width / room.width;
+    return actual(room, this.picture(), window.devicePixelRatio * scale);
+  }
+
+  showActual() {
+    this.zoomBy(this.actual() / this.view.zoom);
   }
 
   toggleSize(at) {
     if (this.view.zoom > 1) this.showWhole();
-    else this.showActual(at);
+    else this.zoomBy(Math.max(this.actual(), 1.5), at);
   }
 
   toggleFull() {

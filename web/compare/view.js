@@ -34,7 +34,8 @@ export function zoomed(view, factor, at, stage, picture) {
   return settled(moved, stage, picture);
 }
 
-/** The zoom at which a pixel of the picture is a pixel of the screen. */
+/** The zoom at which a pixel of the picture is a pixel of the screen; `pixelRatio`: of those in one
+ *  of the stage's own. */
 export function actual(stage, picture, pixelRatio) {
   return Math.max(1, picture.width / (fitted(stage, picture).width * pixelRatio));
 }
