@@ -109,7 +109,8 @@ class DetailJointSampler(io.ComfyNode):
         chosen = {
             "seed": seed, "steps": steps, "cfg": cfg, "scheduler": scheduler, "denoise": denoise
         }  # fmt: skip
-        texts = tuple(for_video(x, plan.target_lat, NODE) for x in (positive, negative))
+        lat = plan.target_lat
+        texts = (for_video(positive, lat, NODE), for_video(negative, lat, NODE))
         shifted = host.with_shift(model, shift)
         kept = found = None
         if keep_steps:
