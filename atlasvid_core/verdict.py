@@ -46,9 +46,10 @@ def advice(plan: VideoPlan, job: Job) -> tuple[Remedy, ...]:
     if frames > WAN_FRAMES:
         told = said("proxy_frames", frames=frames, trained=WAN_FRAMES, r_t=r_t)
     elif bare and frames < FEW * better:
-        now = f"{plan.r_t:g}"
-        values = {"now": now, "frames": frames, "trained": WAN_FRAMES, "r_t": r_t}
-        told = said("short_proxy", **values, better=better)
+        told = said(
+            "short_proxy", now=f"{plan.r_t:g}", frames=frames, trained=WAN_FRAMES, r_t=r_t,
+            better=better,
+        )  # fmt: skip
     else:
         return ()
     return (Remedy(**told, inputs=(("r_t", r_t),)),)

@@ -237,11 +237,10 @@ def test_weights_that_fit_nowhere_are_named():
 
 
 def test_key_and_values_say_what_the_text_says():
-    for found in (estimate(at(frames=641), Job(), card(vram=3, ram=8, disk=12)),):
-        told_by = [(c, *c.remedies, *([c.instead] if c.instead else [])) for c in checks(found)]
-        for told in (told for several in told_by for told in several):
-            values = {k: NAMES.get(v, v) if k == "stage" else v for k, v in told.values}
-            assert told.text == (TEXTS[told.key].format(**values) if told.key else "")
+    found = estimate(at(frames=641), Job(), card(vram=3, ram=8, disk=12))
+    for told in (t for c in checks(found) for t in (c, *c.remedies, *filter(None, [c.instead]))):
+        values = {k: NAMES.get(v, v) if k == "stage" else v for k, v in told.values}
+        assert told.text == (TEXTS[told.key].format(**values) if told.key else "")
 
 
 def test_weights_that_wait_are_told_not_refused():
@@ -263,11 +262,10 @@ def test_a_proxy_longer_than_wan_knows_is_advised_against():
 )
 def test_a_short_proxy_is_advised_against_where_no_lora_helps_it(frames, r_t, better):
     """Wan2.1 knows 81 frames; fewer, with time stretched, are what a stage-1 LoRA is for."""
-    plan, bare = at(frames=frames), Job(stage1_lora=False)
+    plan, best, bare = at(frames=frames), at(frames=frames, r_t=r_t), Job(stage1_lora=False)
     (told,) = advice(plan, bare)
     assert told.inputs == (("r_t", r_t),) and told.text.endswith(f"gives it {better}.")
-    better_plan = at(frames=frames, r_t=r_t)
-    assert better_plan.proxy_frames_px == better and advice(better_plan, bare) == ()
+    assert best.proxy_frames_px == better and advice(best, bare) == ()
     assert advice(plan, Job()) == advice(plan, replace(bare, proxy_steps=0)) == ()
     assert all(advice(at(frames=frames), bare) == () for frames in (1, 241, 321))
 
