@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from atlasvid_core.guide import make_guide
 from atlasvid_core.joint import detail_forward
@@ -26,6 +26,10 @@ def folder(tmp_path_factory):
 
 def with_train(config, **train):
     return dataclasses.replace(config, train=dataclasses.replace(config.train, **train))
+
+
+def with_base(config, **base):
+    return dataclasses.replace(config, base=dataclasses.replace(config.base, **base))
 
 
 def student_of(folder, stage="guide", **train):
@@ -134,7 +138,8 @@ def test_a_crop_sees_of_the_proxy_what_its_place_in_the_picture_sees():
         assert (still - full[box]).abs().max() > 1e-2 * full.abs().max()
 
 
-def test_refine_trains_the_detail_ffn_alone(folder, tmp_path):
+def refine_after_guide(folder, tmp_path):
+    """The config of `refine` on the LoRAs of a run of `guide`."""
     config = config_of(folder, "guide", out=tmp_path / "guide", steps=1)
     assert run(config) == 0
     data = dataclasses.replace(config.data, cache=str(folder / "cache-refine"))
@@ -143,7 +148,27 @@ def test_refine_trains_the_detail_ffn_alone(folder, tmp_path):
         proxy_lora=str(tmp_path / "guide" / "proxy.safetensors"),
         detail_lora=str(tmp_path / "guide" / "detail.safetensors"),
     )
-    config = dataclasses.replace(config, stage="refine", data=data, base=base, out=str(tmp_path))
+    return dataclasses.replace(config, stage="refine", data=data, base=base, out=str(tmp_path))
+
+
+def test_refine_takes_loras_in_their_place_and_with_their_attention_alone(folder, tmp_path):
+    config = refine_after_guide(folder, tmp_path)
+    swapped = {"proxy_lora": config.base.detail_lora, "detail_lora": config.base.proxy_lora}
+    with pytest.raises(ValueError, match="base.proxy_lora is .* is the detail LoRA: set it to the"):
+        make_student(with_base(config, **swapped), CPU)
+    with pytest.raises(ValueError, match="base.detail_lora is .* is the proxy LoRA"):
+        make_student(with_base(config, detail_lora=config.base.proxy_lora), CPU)
+    for name, value in (("cube", (1, 3, 3)), ("reach", "own"), ("alignment", "endpoints")):
+        attention = dataclasses.replace(config.attention, **{name: value})
+        with pytest.raises(ValueError, match=f"attention.{name} is .* was trained with"):
+            make_student(dataclasses.replace(config, attention=attention), CPU)
+    bare = tmp_path / "bare.safetensors"  # of another trainer, say
+    save_file(load_file(config.base.detail_lora), bare)
+    make_student(with_base(config, detail_lora=str(bare)), CPU)
+
+
+def test_refine_trains_the_detail_ffn_alone(folder, tmp_path):
+    config = refine_after_guide(folder, tmp_path)
     cached(config)
     student = make_student(config, CPU)
     batch = Clips(config).batch(0)

@@ -108,6 +108,15 @@ def test_what_makes_no_sense_is_refused_in_words(change, said):
         settings.load(preset, [change])
 
 
+def test_refine_wants_mixed_precision_on_a_base_of_16_bits():
+    """Its FFN is trained in float32, and what it reads has the base's dtype."""
+    preset = next(path for path in PRESETS if path.stem == "wan_1.3b_refine")
+    change = "train.precision='no'"
+    with pytest.raises(ValueError, match="precision is 'no': it must be bf16 or fp16 for refine"):
+        settings.load(preset, [change])
+    settings.load(preset, [change, "base.dtype='float32'"])
+
+
 def test_the_command_refuses_another_stages_config(capsys):
     preset = next(path for path in PRESETS if path.stem == "tiny_guide")
     assert main(["stage1", "--config", str(preset)]) == 2

@@ -169,6 +169,16 @@ def test_rows_of_one_file_are_all_held_out_or_all_trained_on(config):
     assert {c.video for c in train.values()}.isdisjoint(c.video for c in held.values())
 
 
+def test_held_out_are_videos_whatever_rows_they_have(config):
+    again = [Still(video.name, f"{video.name} anew") for video in OLD]
+    built(config, [row for pair in zip(OLD, again, strict=True) for row in pair])
+    train, held = clips_of(config)
+    assert {clip.caption.split()[-1] for clip in held.values()} == {"m7", "m8", "m9", "anew"}
+    assert (len(train), len(held)) == (14, 6)
+    every = dataclasses.replace(config, data=dataclasses.replace(config.data, held_out=0))
+    assert clips_of(every) == (train | held, {})
+
+
 def without_list(config):
     """A cache as it was before lists were kept."""
     path = cache.Path(config.data.cache) / "cache.json"

@@ -10,12 +10,14 @@ from dataclasses import replace
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from atlasvid_core import flow
+from atlasvid_core.lora_metadata import from_header
 from atlasvid_core.train import loop
 from atlasvid_core.train.config import TrainConfig
-from atlasvid_core.train.resume import Position
+from atlasvid_core.train.resume import Position, check_settings
 
 from .conftest import ROOT
 from .train_common import CPU, config_of
@@ -24,6 +26,14 @@ from .train_common import CPU, config_of
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("train")
+
+
+@pytest.fixture
+def begun(folder, tmp_path):
+    """A run of one step, whose state lies in tmp_path."""
+    config = config_of(folder, out=tmp_path, steps=1)
+    assert loop.run(config) == 0
+    return config
 
 
 def state(config):
@@ -86,6 +96,77 @@ def test_a_resumed_run_ends_bit_for_bit_where_a_whole_one_does(folder, tmp_path)
                                                      "exp_avg_sq"}  # fmt: skip
     for name in want:
         assert torch.equal(got[name], want[name]), name
+
+
+def test_a_held_out_loss_that_is_no_number_is_passed_over(folder, tmp_path):
+    run = loop.Run(config_of(folder, out=tmp_path, steps=3, log={"validate": 1}))
+    losses, seen = iter([3.0, float("nan"), 2.0, 4.0]), []
+    run.held_out_loss = lambda: next(losses)
+    look = run.look
+
+    def looked(last=False):
+        look(last)
+        seen.append(run.position.best)
+
+    run.look = looked
+    run.train()
+    assert seen == [3.0, 3.0, 2.0, 2.0]
+    with safe_open(tmp_path / "best" / "detail.safetensors", "pt") as file:
+        assert from_header(file.metadata()).steps == 2
+
+
+def test_batches_that_geometry_keeps_small_are_told_of(folder, tmp_path, capsys):
+    for batch, said in ((2, False), (4, True)):  # clips come in groups of two
+        run = loop.Run(config_of(folder, out=tmp_path / str(batch), steps=1, batch=batch))
+        run.train()
+        told = "holds 2.0 clips on average, not the 4 of train.batch" in capsys.readouterr().out
+        assert told == said
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"train": {"alpha": 64}}, "whose train.alpha was 16, here it is 64"),
+        ({"train": {"shift": 3.0}}, "whose train.shift was 2.0, here it is 3.0"),
+        (
+            {"attention": {"cube": (1, 3, 3)}},
+            r"attention.cube was \[1, 2, 2\], here it is \[1, 3, 3",
+        ),
+        ({"attention": {"reach": "all"}}, "attention.reach was 'faces', here it is 'all'"),
+        ({"attention": {"alignment": "endpoints"}}, "attention.alignment was 'ratio'"),
+    ],
+)
+def test_a_state_of_other_settings_is_refused(folder, begun, change, said):
+    ((section, values),) = change.items()
+    other = replace(begun, **{section: replace(getattr(begun, section), **values)})
+    with pytest.raises(ValueError, match=f"{said}.*set `out` to another folder"):
+        loop.Run(other)
+
+
+def test_a_state_goes_on_with_its_base_alone_wherever_that_lies(folder, begun, tmp_path, capsys):
+    moved = tmp_path / "moved" / "base.safetensors"
+    moved.parent.mkdir()
+    moved.write_bytes((folder / "base.safetensors").read_bytes())
+    assert loop.Run(replace(begun, base=replace(begun.base, file=str(moved)))).position.step == 1
+    assert "keeps no settings" not in capsys.readouterr().out
+    renamed = moved.rename(moved.with_name("other.safetensors"))
+    with pytest.raises(ValueError, match="base.file was 'base.safetensors', here it is 'other.saf"):
+        loop.Run(replace(begun, base=replace(begun.base, file=str(renamed))))
+    save_file({"more": torch.zeros(4)} | load_file(renamed), moved)
+    with pytest.raises(ValueError, match="size of base.file was"):
+        check_settings(
+            tmp_path / "state.safetensors",
+            replace(begun, base=replace(begun.base, file=str(moved))),
+        )
+
+
+def test_a_state_that_keeps_no_settings_goes_on_and_says_so(folder, begun, tmp_path, capsys):
+    file = tmp_path / "state.safetensors"
+    with safe_open(file, "pt") as opened:
+        position = opened.metadata()["position"]
+    save_file(load_file(file), file, {"position": position})  # as an earlier version wrote it
+    assert loop.Run(begun).position.step == 1
+    assert "of an earlier version and keeps no settings" in capsys.readouterr().out
 
 
 def test_the_rate_rises_over_the_warmup_and_falls_over_the_cooldown():
@@ -209,39 +290,82 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(folder, tmp_path):
     assert float(next(v for k, v in state(config).items() if k.startswith("step."))) == 3
 
 
-def test_processes_wait_for_the_one_that_samples(folder, tmp_path, monkeypatch, own_accelerator):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+@pytest.fixture
+def alone_in_a_group(monkeypatch, own_accelerator):
+    """This process as the only one of a group, as a launcher makes it."""
     told = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}  # fmt: skip
+            "MASTER_PORT": str(free_port()), "ACCELERATE_USE_CPU": "true"}  # fmt: skip
     for name, value in told.items():
         monkeypatch.setenv(name, value)
+
+
+def test_processes_wait_for_the_one_that_samples(folder, tmp_path, alone_in_a_group):
     loop.Run(config_of(folder, out=tmp_path))
     group = torch.distributed.distributed_c10d._get_default_group()
     assert group._get_backend(CPU).options._timeout == loop.MOST_WAIT
 
 
-def test_two_processes_make_the_gradients_of_one(folder, tmp_path):
-    """One step; AdamW's first moment is a tenth of the gradient."""
-    one = config_of(folder, out=tmp_path / "one", steps=1, accumulate=2)
-    assert loop.run(one) == 0
-    file = tmp_path / "config.toml"
-    file.write_text(as_toml(folder, tmp_path / "two"))
+def test_gradients_lie_where_processes_exchange_them_and_nowhere_else(
+    folder, tmp_path, alone_in_a_group
+):
+    run = loop.Run(config_of(folder, out=tmp_path, accumulate=2))
+    run.step()  # after the first one the buckets are laid anew
+    run.gradients(1)
+    grads = [p.grad for p in run.weights.values()]
+    assert len({grad.untyped_storage().data_ptr() for grad in grads}) < len(grads)
+
+
+def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return probe.getsockname()[1]
+
+
+def two_processes(file, folders=(ROOT, ROOT)):
+    """The command in each folder, as two hosts would run it -> what they said, how they ended."""
     command = [sys.executable, "-m", "atlasvid_core.train", "guide", "--config", str(file)]
-    several = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
-               "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}  # fmt: skip
+    several = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()),
+               "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1",
+               "PYTHONPATH": str(ROOT)}  # fmt: skip
     runs = [
-        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        subprocess.Popen(command, cwd=folders[i], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                          text=True, env={**os.environ, **several, "RANK": str(i),
                                          "LOCAL_RANK": str(i)})
         for i in range(2)
     ]  # fmt: skip
-    said = [run.communicate(timeout=240)[0] for run in runs]
-    assert [run.returncode for run in runs] == [0, 0], said
+    try:
+        said = [run.communicate(timeout=240)[0] for run in runs]
+    finally:
+        for run in runs:
+            run.kill()
+    return said, [run.returncode for run in runs]
+
+
+def test_hosts_that_share_no_out_end_in_words(folder, tmp_path):
+    """One has the state of an earlier run, the other none: their weights would differ."""
+    config_of(folder)  # its cache
+    hosts = [tmp_path / "one", tmp_path / "two"]
+    for host in hosts:
+        host.mkdir()
+    file = tmp_path / "config.toml"
+    file.write_text(as_toml(folder, "out"))
+    assert two_processes(file, hosts)[1] == [0, 0]
+    assert not (hosts[1] / "out" / "state.safetensors").exists()
+    said, ended = two_processes(file, hosts)
+    assert ended == [2, 2], said
+    for words in said:
+        assert "state.safetensors is at step 0, 1, depending on the process" in words
+        assert "Set `out` to a folder on a disk that all hosts share" in words
+
+
+def test_two_processes_make_the_gradients_of_one(folder, tmp_path):
+    """One step; AdamW's first moment is a tenth of the gradient."""
+    one = config_of(folder, out=tmp_path / "one", steps=1, accumulate=4)
+    assert loop.run(one) == 0
+    file = tmp_path / "config.toml"
+    file.write_text(as_toml(folder, tmp_path / "two"))
+    said, ended = two_processes(file)
+    assert ended == [0, 0], said
     assert "clips, from step 0" in said[0]
     assert "clips, from step 0" not in said[1]
     want, got = state(one), load_file(tmp_path / "two" / "state.safetensors")
@@ -252,12 +376,12 @@ def test_two_processes_make_the_gradients_of_one(folder, tmp_path):
 
 
 def as_toml(folder, out):
-    """The run of the test above with nothing accumulated, as a file."""
+    """The run of the test above with half as much accumulated, as a file."""
     import json
 
     from .train_common import values
 
-    told = values(folder, steps=1, accumulate=1) | {"out": str(out)}
+    told = values(folder, steps=1, accumulate=2) | {"out": str(out)}
     lines = [f"{key} = {json.dumps(value)}" for key, value in told.items()
              if not isinstance(value, dict)]  # fmt: skip
     for section, table in told.items():

@@ -11,10 +11,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ..lora_metadata import from_header
 from ..wan.dit import WanDiT
+from .config import AttentionConfig
 
 ROLES = ("stage1", "proxy", "detail")
 QKV = ("self_attn.q", "self_attn.k", "self_attn.v")
@@ -67,6 +70,26 @@ def lora_weights(model: nn.Module, role: str) -> dict[str, nn.Parameter]:
         for name, p in model.named_parameters()
         if name.endswith((f".lora_A{end}", f".lora_B{end}"))
     }
+
+
+def check_lora(path: str, role: str, attention: AttentionConfig) -> None:
+    """ValueError where a LoRA says of itself that it has another role, or saw other attention."""
+    with safe_open(path, "pt") as file:
+        facts = from_header(file.metadata())
+    if facts is None:
+        return
+    if facts.role != role:
+        raise ValueError(
+            f"setting base.{role}_lora is {path!r}, which is the {facts.role} LoRA: set it to the "
+            f"{role} LoRA that stage guide saved."
+        )
+    for name in ("cube", "reach", "alignment"):
+        trained, now = getattr(facts, name), getattr(attention, name)
+        if trained not in (None, now):
+            raise ValueError(
+                f"setting attention.{name} is {now!r}, {path} was trained with {trained!r}: set it "
+                "to that, or take LoRAs that were trained with this."
+            )
 
 
 def load_lora(model: WanDiT, role: str, path: str) -> None:

@@ -57,9 +57,10 @@ class Clips:
             raise ValueError(f"The cache {self.folder} holds no clips: run `cache` first.")
         self.shard_of = {clip.number: path for clip, path in rows}
         clips = sorted((clip for clip, _ in rows), key=lambda clip: clip.number)
-        first_held = 1 + max(clip.video for clip in clips) - config.data.held_out
-        self.held_out = [clip for clip in clips if clip.video >= first_held]
-        self.training = [clip for clip in clips if clip.video < first_held]
+        videos = sorted({clip.video for clip in clips})
+        last = set(videos[max(0, len(videos) - config.data.held_out) :])
+        self.held_out = [clip for clip in clips if clip.video in last]
+        self.training = [clip for clip in clips if clip.video not in last]
         if not self.training:
             raise ValueError(
                 f"setting data.held_out is {config.data.held_out}: that leaves no video of the "
@@ -67,6 +68,17 @@ class Clips:
             )
         self.per_epoch = len(_batches(self.training, config.train.batch, None))
         self._order: tuple[int, list[list[Clip]]] = (-1, [])  # an epoch and its batches
+
+    def thin_batches(self) -> str:
+        """What to say where geometry keeps clips from filling batches; "" where it does not."""
+        wanted, count = self.config.train.batch, len(self.training)
+        if self.per_epoch <= 1.25 * -(-count // wanted):
+            return ""
+        return (
+            f"a batch holds {count / self.per_epoch:.1f} clips on average, not the {wanted} of "
+            f"train.batch: others have another geometry. With data.group={wanted} in another cache "
+            "they come in groups that share one"
+        )
 
     def batch(self, number: int) -> Batch:
         """Training batch `number`, counted over all epochs and processes."""

@@ -262,3 +262,7 @@ def _check(config: Config) -> None:
     if config.stage == "refine":
         for name in ("base.proxy_lora", "base.detail_lora"):
             must(bool(attrgetter(name)(config)), name, "a LoRA that stage guide saved")
+        good = train.precision != "no" or config.base.dtype == "float32"
+        must(
+            good, "train.precision", f"bf16 or fp16 for refine with base.dtype {config.base.dtype}"
+        )

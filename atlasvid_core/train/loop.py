@@ -19,7 +19,7 @@ from .config import Config, TrainConfig
 from .ema import Ema
 from .export import export
 from .report import Reporter, sample_videos
-from .resume import Position, load_state, save_state
+from .resume import Position, check_settings, check_shared, load_state, save_state
 from .student import Student, make_student
 
 STOPPED = 130
@@ -36,13 +36,14 @@ class Run:
 
     def __init__(self, config: Config) -> None:
         from accelerate import Accelerator
-        from accelerate.utils import InitProcessGroupKwargs
+        from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 
         train = config.train
         self.config, self.clips = config, Clips(config)
+        one_copy = DistributedDataParallelKwargs(gradient_as_bucket_view=True)
         self.accelerator = Accelerator(
             mixed_precision=train.precision, cpu=train.cpu,
-            kwargs_handlers=[InitProcessGroupKwargs(timeout=MOST_WAIT)],
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=MOST_WAIT), one_copy],
         )  # fmt: skip
         self.device, self.out = self.accelerator.device, Path(config.out)
         self.student: Student = make_student(config, self.device)
@@ -53,10 +54,15 @@ class Run:
         )  # fmt: skip
         self.network, self.optimiser = self.accelerator.prepare(self.student, optimiser)
         self.ema, self.position = Ema(self.weights, train.ema), Position()
+        check_shared(self.state_file, self.accelerator)
+        unsure = ""
         if self.state_file.exists():
+            unsure = check_settings(self.state_file, config)
             plain = self.optimiser.optimizer
             self.position = load_state(self.state_file, plain, self.ema)
         self.reporter = Reporter(config, self.position.step, self.accelerator.is_main_process)
+        if unsure:
+            self.reporter.say(unsure)
         self.compare_with_own_clips()
 
     def compare_with_own_clips(self) -> None:
@@ -84,6 +90,8 @@ class Run:
         self.reporter.say(
             f"{count:,} weights, {len(self.clips.training):,} clips, from step {first}"
         )
+        if thin := self.clips.thin_batches():
+            self.reporter.say(thin)
         if first == 0:
             self.look()
         if first >= self.config.train.steps:  # it may have ended between the state and its export
@@ -159,10 +167,10 @@ class Run:
         if log.validate and (last or step % log.validate == 0) and self.clips.held_out:
             with self.ema.worn():
                 loss = self.held_out_loss()
-                if loss < self.position.best and self.accelerator.is_main_process and step:
+                better = loss < self.position.best  # no loss that is not a number is
+                if better and self.accelerator.is_main_process and step:
                     export(self.student, self.clips.training, self.out / "best", step)
-            better = loss < self.position.best
-            self.position.best = min(loss, self.position.best)
+            self.position.best = loss if better else self.position.best
             self.reporter.say(f"step {step}, held-out loss {loss:.5f}{' (best)' * better}")
             self.reporter.scalars(step, held_out_loss=loss)
         due = log.sample and (last or step % log.sample == 0) and self.config.base.vae
@@ -198,7 +206,8 @@ class Run:
     def save(self) -> None:
         """The full state, and what it comes to as files for ComfyUI: the average's weights."""
         if self.accelerator.is_main_process:
-            save_state(self.state_file, self.optimiser.optimizer, self.ema, self.position)
+            plain = self.optimiser.optimizer
+            save_state(self.state_file, plain, self.ema, self.position, self.config)
         self.export()
 
     def export(self) -> None:

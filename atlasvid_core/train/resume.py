@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from ..halves import sweep
 from ..tensor_file import save_whole
+from .config import Config
 from .ema import Ema
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -32,7 +34,55 @@ class Position:
     skipped: int = 0  # of all such steps
 
 
-def save_state(path: Path, optimiser: torch.optim.Optimizer, ema: Ema, position: Position) -> None:
+def settings_of(config: Config) -> dict[str, Any]:
+    """What makes the weights what they are, and no tensor's shape tells of; of the base its file's
+    name and size, so that it may be moved."""
+    base = Path(config.base.file)
+    told = {"stage": config.stage, "base.file": base.name, "train.shift": config.train.shift}
+    told["size of base.file"] = f"{base.stat().st_size} bytes"
+    if config.stage != "refine":
+        told["train.alpha"] = config.train.alpha
+    if config.stage != "stage1":
+        for name in ("cube", "reach", "alignment"):
+            told[f"attention.{name}"] = getattr(config.attention, name)
+    return json.loads(json.dumps(told))  # as it is read back
+
+
+def check_settings(path: Path, config: Config) -> str:
+    """ValueError where the state is of other settings; -> what to say where it keeps none."""
+    with safe_open(path, "pt") as file:
+        kept = file.metadata().get("settings")
+    if kept is None:
+        return (
+            f"{path} is of an earlier version and keeps no settings: whether base.file, "
+            "train.alpha, train.shift and [attention] are as they were is not checked"
+        )
+    before, now = json.loads(kept), settings_of(config)
+    for name in now:
+        if name in before and before[name] != now[name]:
+            raise ValueError(
+                f"{path} is the state of a run whose {name} was {before[name]!r}, here it is "
+                f"{now[name]!r}. Set it back to go on, or set `out` to another folder."
+            )
+    return ""
+
+
+def check_shared(path: Path, accelerator: Any) -> None:
+    """ValueError on every process where they would go on from different steps."""
+    if accelerator.num_processes == 1:
+        return
+    step = torch.tensor([position_in(path).step], device=accelerator.device)
+    steps = sorted(set(accelerator.gather(step).tolist()))
+    if len(steps) > 1:
+        raise ValueError(
+            f"{path} is at step {', '.join(map(str, steps))}, depending on the process that reads "
+            "it (0: it finds none). Set `out` to a folder on a disk that all hosts share."
+        )
+
+
+def save_state(
+    path: Path, optimiser: torch.optim.Optimizer, ema: Ema, position: Position, config: Config
+) -> None:
     tensors: dict[str, Tensor] = {}
     for name, p in ema.weights.items():
         tensors[f"weight.{name}"] = p.detach()
@@ -41,7 +91,8 @@ def save_state(path: Path, optimiser: torch.optim.Optimizer, ema: Ema, position:
             tensors[f"{moment}.{name}"] = value
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: t.cpu().contiguous() for name, t in tensors.items()}
-    save_whole(tensors, path, {"position": json.dumps(asdict(position))})
+    told = {"position": asdict(position), "settings": settings_of(config)}
+    save_whole(tensors, path, {name: json.dumps(value) for name, value in told.items()})
     sweep(path.parent)
 
 
@@ -69,4 +120,12 @@ def load_state(path: Path, optimiser: torch.optim.Optimizer, ema: Ema) -> Positi
                 for moment in MOMENTS
                 if f"{moment}.{name}" in names
             }
+    return position_in(path)
+
+
+def position_in(path: Path) -> Position:
+    """How far the run of this state is; where there is none, at its beginning."""
+    if not path.exists():
+        return Position()
+    with safe_open(path, "pt") as file:
         return Position(**json.loads(file.metadata()["position"]))

@@ -20,7 +20,7 @@ from ..rope import Axes, detail_axes, rotations
 from ..units import Grid, tok_from_lat
 from ..wan.dit import WanDiT
 from ..wan.io import load_dit
-from .adapters import Switch, inject, load_lora, modules_of
+from .adapters import Switch, check_lora, inject, load_lora, modules_of
 from .clips import Batch
 from .config import Config
 from .views import seen_axes
@@ -144,7 +144,11 @@ STUDENTS: dict[str, type[Student]] = {"stage1": Stage1, "guide": Joint, "refine"
 
 
 def make_student(config: Config, device: torch.device) -> Student:
-    """The base from its file with fresh adapters, on the device. ValueError for an i2v base."""
+    """The base from its file with fresh adapters, on the device. ValueError for an i2v base,
+    and for LoRAs that `refine` can't use."""
+    if config.stage == "refine":
+        check_lora(config.base.proxy_lora, "proxy", config.attention)
+        check_lora(config.base.detail_lora, "detail", config.attention)
     base = load_dit(config.base.file, getattr(torch, config.base.dtype), device)
     if base.config.in_channels != base.config.out_channels:
         raise ValueError(
