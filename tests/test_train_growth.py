@@ -157,6 +157,63 @@ def test_a_video_that_cannot_be_read_may_be_replaced_or_taken_out(config):
         assert not names_of(train) & names_of(held)
 
 
+@pytest.mark.parametrize("changed", [True, False], ids=["converted", "taken out"])
+@pytest.mark.parametrize("twice", ["by passes", "by rows"])
+def test_a_video_that_cannot_be_read_in_the_middle_keeps_its_clips(tmp_path, changed, twice):
+    config = config_with(tmp_path, passes=2 if twice == "by passes" else 1)
+    again = [] if twice == "by passes" else [Still("m1", "m1 told anew")]
+    built(config, [*OLD, *again])
+    for path in list(files_of(config))[2:]:  # the second clip of m1, or its second row, is in one
+        path.unlink()
+    before = {c.number: c for path in files_of(config) for c in cache.clips_in(path)}
+    now = [dataclasses.replace(row, mark="2") for row in (OLD[1], *again)] if changed else []
+    rest = [video for video in OLD if video.name != "m1"]
+    said = built(config, [*rest, *now])
+    assert [line for line in said if "shard" not in line] == [
+        "cache: m1 is gone or was changed. Its clips of before stay, no more are made of it as it "
+        "was"
+    ]
+    train, held = clips_of(config)
+    every = train | held
+    assert before.items() <= every.items()
+    of_m1 = [clip for clip in every.values() if "m1" in clip.caption]
+    assert len(of_m1) == 1 + len(now) * config.data.passes
+    assert {clip.video for clip in of_m1} == {1}  # new rows, too: all trained on or all held out
+    assert len(every) == len(rest) * config.data.passes + len(of_m1)
+    assert built(config, [*rest, *now]) == []
+    with pytest.raises(ValueError, match="holds clips of m2, which is gone"):
+        built(config, [video for video in (*rest, *now) if video.name != "m2"])
+
+
+def test_where_most_videos_are_gone_nothing_is_given_up(tmp_path):
+    """It may be another folder, or a disk that is not there."""
+    config = config_with(tmp_path, passes=2)
+    built(config, OLD)
+    list(files_of(config))[-1].unlink()
+    with pytest.raises(ValueError, match="holds clips of .*, which is gone"):
+        built(config, [*OLD[:4], *stills("other")])
+    assert len(built(config, OLD)) == 1
+
+
+def test_folders_may_be_moved_and_caches_of_before_are_taken(tmp_path):
+    config = config_with(tmp_path, videos="here", text_model="here/umt5")
+    built(config, OLD)
+    list(files_of(config))[-1].unlink()
+    place = cache.Path(config.data.cache) / "cache.json"
+    told = json.loads(place.read_text())
+    _, earlier = listing.marks_of(config)
+    place.write_text(json.dumps(told | {"fingerprint": earlier}))
+    assert len(built(config, OLD)) == 1
+    place.write_text(json.dumps(told | {"fingerprint": earlier}))
+    assert len(Clips(config).training) == 7
+    assert built(config, OLD) == []
+    moved = config_with(tmp_path, videos="/there", text_model="/there/umt5")
+    assert built(moved, OLD) == []
+    assert clips_of(moved) == clips_of(config)
+    with pytest.raises(ValueError, match="made with other settings"):
+        built(config_with(tmp_path, videos="here", suffix=" at dawn"), OLD)
+
+
 def test_rows_of_one_file_are_all_held_out_or_all_trained_on(config):
     again = [Still("m2", f"m2 told anew, {i}") for i in range(4)]
     built(config, [*OLD, *again])

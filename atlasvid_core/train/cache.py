@@ -27,7 +27,7 @@ from ..tensor_file import save_whole
 from ..units import Grid
 from . import listing
 from .config import Config, DataConfig
-from .listing import Listing
+from .listing import Listing, Made, fingerprint, marks_of
 from .sources import Source, find_videos, stacked
 from .text import Encode, text_encoder
 from .views import Cut, View, cut
@@ -60,15 +60,6 @@ class Clip:
         return (self.lat, self.proxies_lat, self.whole_tok, self.offset_tok, self.r_t)
 
 
-def fingerprint(config: Config) -> str:
-    """What the cache's contents depend on; of the VAE its file's name and size."""
-    told = dataclasses.asdict(config.data) | {"stage": config.stage, "seed": config.seed}
-    vae = Path(config.base.vae)
-    told |= {"vae": vae.name, "vae_bytes": vae.stat().st_size if vae.is_file() else 0}
-    told |= {"cache": "", "held_out": 0, "text_tokens": 0}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
-
-
 def cut_of(config: Config, number: int, length: int) -> Cut | None:
     """The cut of clip `number` of the cache; the same in every process and run."""
     data = config.data
@@ -96,7 +87,7 @@ def build(
     or were changed.
     """
     folder, data = Path(config.data.cache), config.data
-    claimed = _claim(config, folder, sources)
+    claimed = _claim(config, folder, sources, say)
     if claimed is None:
         return 0
     made_of, source_of = claimed
@@ -189,7 +180,7 @@ def clips_in(shard: Path) -> list[Clip]:
 
 
 def _claim(
-    config: Config, folder: Path, sources: Sequence[Source]
+    config: Config, folder: Path, sources: Sequence[Source], say: Callable[[str], None]
 ) -> tuple[Listing, dict[int, Source]] | None:
     """What the folder is to hold from now on, and by row its video; None: nothing is left to do."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -201,7 +192,7 @@ def _claim(
             "set data.cache to another folder."
         )
     before = before or Listing(mark, (), ())
-    if before.fingerprint != mark:
+    if before.fingerprint not in marks_of(config):
         raise ValueError(
             f"{folder} holds a cache made with other settings (data, base.vae, stage or seed). "
             "Set data.cache to another folder, or remove this one."
@@ -209,14 +200,20 @@ def _claim(
     if before.rows is None:
         _check_unlisted(config, folder, shards, sources)
         return None
-    row_of = dict(sum(before.shards(config.data.passes, config.data.shard), []))
+    planned = before.shards(config.data.passes, config.data.shard)
+    row_of = dict(sum(planned, []))
 
-    def cached() -> set[int]:
-        return {row_of[clip.number] for path in shards for clip in clips_in(path)}
+    def made() -> Made:
+        cached = {row_of[clip.number] for path in shards for clip in clips_in(path)}
+        missing = [at for at in range(len(planned)) if shard_file(folder, at) not in shards]
+        return Made(cached, {row for at in missing for _, row in planned[at]})
 
-    now, source_of = listing.grown(before, sources, cached, folder)
+    now, source_of, left_out = listing.grown(before, sources, made, folder)
+    now = dataclasses.replace(now, fingerprint=mark)
     if now != before:
         listing.write(folder, now)
+    for words in left_out:
+        say(f"cache: {words}")
     return now, source_of
 
 

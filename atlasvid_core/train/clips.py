@@ -22,8 +22,9 @@ from torch import Tensor
 
 from .. import flow
 from . import listing
-from .cache import Clip, clips_in, fingerprint, shard_file, text_file
+from .cache import Clip, clips_in, shard_file, text_file
 from .config import Config
+from .listing import fingerprint, marks_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +149,7 @@ def _index(config: Config, folder: Path) -> list[tuple[Clip, Path]]:
     made_of = listing.read(folder)
     if made_of is None:
         raise ValueError(f"{folder} holds no cache: run `cache` with this config first.")
-    if made_of.fingerprint != fingerprint(config):
+    if made_of.fingerprint not in marks_of(config):
         raise ValueError(
             f"The cache {folder} was made with other settings (data, base.vae, stage or seed). "
             "Run `cache` with this config into another folder."

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .config import Config
 from .sources import Source
 
 
@@ -23,7 +24,8 @@ from .sources import Source
 class Row:
     """A video of the cache; `caption` is a hash, `length` counts frames at the training rate.
 
-    Without a name it was taken away before a clip of it was made; its place stays empty.
+    Without a name it was taken away before a clip of it was made; its place stays empty. Without a
+    mark it went, or was changed, when some were made: those stay, and no more are made of it.
     """
 
     name: str
@@ -56,6 +58,36 @@ class Listing:
         return [first.setdefault(row.name, at) for at, row in enumerate(self.rows or ())]
 
 
+@dataclass(frozen=True)
+class Made:
+    """Rows that clips have been made of, and rows of which some are still to be made."""
+
+    cached: set[int]
+    unfinished: set[int]
+
+
+def fingerprint(config: Config) -> str:
+    """What the cache's contents depend on; of files their names, of the VAE also its size.
+
+    Which videos they are the list says (`Row`), so that their folder may be moved.
+    """
+    placeless = {"videos": "", "text_model": "", "text": Path(config.data.text).name}
+    return _fingerprint(config, placeless)
+
+
+def marks_of(config: Config) -> tuple[str, str]:
+    """The fingerprint as it is made now, and as earlier versions made it: with all places."""
+    return fingerprint(config), _fingerprint(config, {})
+
+
+def _fingerprint(config: Config, other: dict[str, str]) -> str:
+    told = dataclasses.asdict(config.data) | {"stage": config.stage, "seed": config.seed} | other
+    vae = Path(config.base.vae)
+    told |= {"vae": vae.name, "vae_bytes": vae.stat().st_size if vae.is_file() else 0}
+    told |= {"cache": "", "held_out": 0, "text_tokens": 0}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def read(folder: Path) -> Listing | None:
     path = folder / "cache.json"
     if not path.is_file():
@@ -83,12 +115,13 @@ def write(folder: Path, listing: Listing) -> None:
 
 
 def grown(
-    listing: Listing, sources: Sequence[Source], cached: Callable[[], set[int]], folder: Path
-) -> tuple[Listing, dict[int, Source]]:
-    """The listing with the videos that are new, and by row the video that is there now.
+    listing: Listing, sources: Sequence[Source], made: Callable[[], Made], folder: Path
+) -> tuple[Listing, dict[int, Source], list[str]]:
+    """The listing with the videos that are new, by row the video that is there now, and what to
+    say of those that are left out from now on.
 
-    `cached()` are the rows that clips have been made of. ValueError where one of them is gone or
-    was changed.
+    ValueError where a video is gone or was changed of which all clips are made. One that still
+    lacks some may be one that can't be read: the cache goes on without them.
     """
     free: dict[tuple[str, str, str], list[Source]] = defaultdict(list)
     for source in sources:
@@ -98,17 +131,26 @@ def grown(
         same = free.get((row.name, row.caption, row.mark))
         if same:
             found[at] = same.pop(0)
-    lost = [at for at, row in enumerate(rows) if row.name and at not in found]
+    lost, left_out = [at for at, row in enumerate(rows) if row.mark and at not in found], []
     if lost:
-        _check_lost([rows[at] for at in lost if at in cached()], sources, folder)
-    for at in lost:
-        rows[at] = Row("", "", "", 0)
+        done = made()
+        few = len(lost) <= len(found)  # of more, the folder may be another one
+        halves = {rows[at].name for at in lost if few and at in done.unfinished}
+        kept = [at for at in lost if at in done.cached]
+        _check_lost([rows[at] for at in kept if rows[at].name not in halves], sources, folder)
+        for at in lost:
+            rows[at] = dataclasses.replace(rows[at], mark="") if at in kept else Row("", "", "", 0)
+        left_out = [
+            f"{name} is gone or was changed. Its clips of before stay, no more are made of it as "
+            "it was"
+            for name in sorted({rows[at].name for at in kept})
+        ]
     taken = {id(source) for source in found.values()}
     new = [source for source in sources if id(source) not in taken]
     found |= {len(rows) + i: source for i, source in enumerate(new)}
     rows += [Row(*_key(source), source.length) for source in new]
     blocks = (*(listing.blocks or ()), *([len(new)] if new else []))
-    return Listing(listing.fingerprint, tuple(rows), blocks), found
+    return Listing(listing.fingerprint, tuple(rows), blocks), found, left_out
 
 
 def _key(source: Source) -> tuple[str, str, str]:
