@@ -1,13 +1,19 @@
 """What a LoRA's header says of its training, and which plans contradict it."""
 
 import dataclasses
+import json
 import re
 
 import pytest
 
 from atlasvid_core.lora_metadata import LoraFacts, contradictions, from_header, to_header
 from atlasvid_core.plan import make_plan
+from atlasvid_core.train.cache import _clip, cut_of
+from atlasvid_core.train.config import load
+from atlasvid_core.train.export import lora_facts
 from atlasvid_core.units import Grid
+
+from .conftest import ROOT
 
 PLAN = make_plan(width_px=3840, height_px=2160, frames_px=321, proxy_height_px=480)
 DETAIL = LoraFacts(
@@ -81,3 +87,42 @@ def test_stage_one_is_held_to_its_size_and_time_scale_alone():
     assert contradictions(STAGE1, plan, "stage1") == []
     (sentence,) = contradictions(STAGE1, dataclasses.replace(plan, r_t=2.0), "stage1")
     assert sentence == "r_t is 2, it was trained with 4"
+
+
+def plan_of(template):
+    """What a template's VideoPlan plans, as its file for the API has it."""
+    path = ROOT / "workflows" / "api" / f"{template}.json"
+    nodes = json.loads(path.read_text("utf-8")).values()
+    (told,) = (node["inputs"] for node in nodes if node["class_type"] == "AtlasVidPlan")
+    return make_plan(
+        width_px=told["width"], height_px=told["height"], frames_px=told["frames"],
+        fps=told["fps"], r_t=told["r_t"], proxy_height_px=told["proxy_height"],
+        cube_tok=Grid(told["cube_t"], told["cube_h"], told["cube_w"]), reach=told["reach"],
+        alignment=told["alignment"],
+    )  # fmt: skip
+
+
+def facts_of(preset, role):
+    """What a LoRA of this preset says of itself, by the geometry of its clips."""
+    config = load(ROOT / "atlasvid_core" / "train" / "presets" / f"{preset}.toml")
+    cuts = [cut_of(config, number, 400) for number in range(300)]
+    clips = [_clip(number, number, "", chosen) for number, chosen in enumerate(cuts)]
+    return lora_facts(config, clips, role, 1)
+
+
+TEMPLATES = [
+    (model, path.stem)
+    for path in sorted((ROOT / "workflows" / "api").glob("*.json"))
+    for model in (("tiny",) if path.stem.startswith("tiny") else ("wan_1.3b", "wan_14b"))
+]
+
+
+@pytest.mark.parametrize(("model", "template"), TEMPLATES)
+def test_loras_of_the_presets_fit_the_plans_of_the_templates(model, template):
+    plan = plan_of(template)
+    for role in ("proxy", "detail"):
+        assert contradictions(facts_of(f"{model}_guide", role), plan, role) == []
+    found = contradictions(facts_of(f"{model}_stage1", "stage1"), plan, "stage1")
+    if plan.r_t == 4:  # templates with another have no frames for it, or no stage 1
+        assert found == []
+    assert [sentence for sentence in found if "(px)" in sentence] == []
