@@ -21,7 +21,7 @@ from ..atlasvid_core.units import Grid, tok_from_lat
 from . import refuse
 from .kept_guide import KeptGuide
 from .ladder import spent
-from .refuse_patches import check_object_patches
+from .refuse_patches import check_object_patches, check_swapped
 from .resident import resident
 
 NODE = "LocalityPreservingPatch"
@@ -67,6 +67,7 @@ class Detail:
     ) -> Tensor:  # fmt: skip
         """In place of the network's own forward: x [B, C, t, h, w] -> velocity [B, 16, t, h, w]."""
         options = transformer_options or {}
+        check_swapped(network, NODE)
         refuse.check_transformer_options(options, NODE)
         refuse.check_forward_inputs({"time_dim_concat": time_dim_concat, **others}, NODE)
         refuse.check_target(Grid(*x.shape[2:]), self.plan, "The latent to denoise")

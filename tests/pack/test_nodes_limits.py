@@ -2,6 +2,7 @@
 
 import inspect
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -131,6 +132,28 @@ def test_parts_replaced_on_the_model(nodes, stock, wan, plan, empty, part):
         nodes.DetailJointSampler(late, plan, prompt(1), **EULER, start="noise", denoise=1.0)
     with pytest.raises(ValueError, match=words):
         stock.sample(late, empty)
+
+
+def test_a_forward_swapped_for_the_length_of_a_step(nodes, stock, wan, plan, empty):
+    """As TeaCache does it; a wrapper that swaps nothing may stay."""
+
+    def swapping(apply, given):
+        network, forward = wan.model.diffusion_model, wan.model.diffusion_model.forward_orig
+        with patch.object(network, "forward_orig", lambda *a, **k: forward(*a, **k) * 0.5):
+            return apply(given["input"], given["timestep"], **given["c"])
+
+    def plain(apply, given):
+        return apply(given["input"], given["timestep"], **given["c"])
+
+    patched = nodes.LocalityPreservingPatch(wan, plan)
+    patched.set_model_unet_function_wrapper(plain)
+    assert torch.equal(
+        stock.sample(patched, empty),
+        stock.sample(nodes.LocalityPreservingPatch(wan, plan), empty),
+    )
+    patched.set_model_unet_function_wrapper(swapping)
+    with pytest.raises(ValueError, match="in place of diffusion_model.forward_orig.*Bypass"):
+        stock.sample(patched, empty)
 
 
 def test_replaced_parts_that_stage_two_calls_do_their_work(nodes, stock, wan, empty):
