@@ -150,6 +150,8 @@ class Board:
                 standing.marks.failed_on.add(standing.server)
             over = kind in HOPELESS or standing.tries >= self._tries
             over |= standing.losses >= MOST_LOSSES
+            if not over and standing.marks.refused_by_all(self._takers):
+                over, error = True, f"{error}; the other servers refused it"
             facts = {"server": standing.server, "prompt_id": standing.prompt_id, "error": error}
             self._manifest.add(key, "failed" if over else "waiting", **facts)
             pause_s = min(MOST_RETRY_S, RETRY_S * 2 ** max(0, standing.tries - 1))

@@ -69,6 +69,17 @@ def test_a_refused_job_waits_for_a_server_that_may_be_back(board):
     assert board.jobs[job.key].state == "failed" and board.jobs[job.key].error == "no such file"
 
 
+def test_a_refused_job_ends_with_its_try_on_a_server_that_takes_no_more(board):
+    key = board.claim(A).key
+    board.refused(key, "no such file")
+    assert board.claim(B).key == key
+    board.away(B, given_up=True)  # as one that came back without a pack, and forgot what it had
+    assert board.jobs[key].state == "queued"
+    board.missed(key, "lost", "it no longer has it")
+    assert board.jobs[key].state == "failed"
+    assert board.jobs[key].error == "it no longer has it; the other servers refused it"
+
+
 def test_a_rest_begins_with_the_third_job_in_a_row_and_grows():
     health = Health()
     assert [health.failed(key) for key in "aab"] == [0, 0, 0] and not health.resting()

@@ -1,5 +1,6 @@
 """Contact sheets: what they need, what they cost, and that a batch is over before them."""
 
+import os
 import sys
 
 import av
@@ -95,13 +96,15 @@ def test_trouble_with_a_sheet_changes_nothing_of_the_outcome(
 def test_a_sheet_that_shows_all_this_is_left(tmp_path, write_video):
     write_video()
     (path,) = write_sheets([done("a.mp4")], tmp_path, print)
-    before, said = path.stat().st_mtime_ns, []
+    os.utime(path, (0, 0))  # some disks' clocks are too coarse to tell two writes apart
+    said = []
     assert write_sheets([done("a.mp4")], tmp_path, said.append) == [path]
-    assert path.stat().st_mtime_ns == before and not said
+    assert path.stat().st_mtime == 0 and not said
     for jobs in ([done("a.mp4", words="a city")], [done("a.mp4"), done(number=2)]):
+        os.utime(path, (0, 0))
         write_sheets(jobs, tmp_path, said.append)
-        assert len(said) == 1 and path.stat().st_mtime_ns != before
-        before, said = path.stat().st_mtime_ns, []
+        assert len(said) == 1 and path.stat().st_mtime != 0
+        said.clear()
     write_video(frames=9)
     write_sheets([done("a.mp4"), done(number=2)], tmp_path, said.append)
     assert len(said) == 1
