@@ -39,9 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         done = done_jobs(out / "manifest.jsonl")
         checked = check_jobs([job for job in jobs if job.key not in done], urls)
         silent = ", ".join(checked.silent)
-        if checked.problems and (args.check or not silent):
+        if checked.problems:
             more = [f"{silent} does not answer and was not asked"] if silent else []
-            raise TableError("\n".join([*checked.problems, *more]))
+            words = "\n".join([*checked.problems, *more])
+            if args.check or not silent:
+                raise TableError(words)
+            print(f"atlasvid_batch: {words}: the batch waits for it", file=sys.stderr)
         if args.check and silent:
             raise TableError(
                 f"{count(jobs)}: the table fits the workflow, but no server answered at "

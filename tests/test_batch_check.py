@@ -136,11 +136,13 @@ def test_a_server_that_still_starts_may_have_what_another_lacks(loras, capsys):
 
         has.answer = starting
         assert loras(["old"], [lacks, has]) == 0 and has.posts and not lacks.posts
+        said = capsys.readouterr()
+        assert "is left out: row 1" in said.out
+        assert "'old' is none of new" in said.err and "the batch waits for it" in said.err
         has.answer = lambda *_: (503, b"")
         assert loras(["older"], [lacks, has], "--check") == 2
-    said = capsys.readouterr()
-    assert "is left out: row 1" in said.out
-    assert "'older' is none of new" in said.err and f"{has.url} does not answer" in said.err
+    said = capsys.readouterr().err
+    assert "'older' is none of new" in said and f"{has.url} does not answer" in said
 
 
 def test_the_check_finds_what_a_setting_breaks(loras, capsys):
