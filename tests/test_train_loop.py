@@ -62,28 +62,6 @@ def test_the_held_out_loss_falls_and_the_best_is_kept(folder, tmp_path, stage, c
     assert any((tmp_path / "tensorboard").iterdir())
 
 
-def test_the_best_of_other_held_out_clips_is_kept_and_compared_with_no_more(
-    folder, tmp_path, capsys
-):
-    log = {"validate": 2, "save": 2}
-    first = config_of(folder, out=tmp_path, steps=2, lr=3e-2, ema=0.0, log=log)
-    assert loop.run(first) == 0
-    best = (tmp_path / "best" / "detail.safetensors").read_bytes()
-    assert loop.run(config_of(folder, out=tmp_path, steps=4, lr=0.0, log=log)) == 0
-    assert "other clips" not in capsys.readouterr().out
-    assert {p.name for p in tmp_path.glob("best*")} == {"best"}
-
-    other = config_of(folder, out=tmp_path, steps=6, lr=3e-2, log=log)
-    other = replace(other, data=replace(other.data, held_out=3))
-    run = loop.Run(other)
-    assert run.position.best == float("inf")
-    run.train()
-    assert "other clips are held out than before" in capsys.readouterr().out
-    assert (tmp_path / "best" / "detail.safetensors").is_file()
-    kept = list(tmp_path.glob("best-*"))
-    assert [(p / "detail.safetensors").read_bytes() for p in kept] == [best]
-
-
 def test_a_resumed_run_ends_bit_for_bit_where_a_whole_one_does(folder, tmp_path):
     whole = config_of(folder, out=tmp_path / "whole", steps=4, empty_prompt_share=0.5)
     assert loop.run(whole) == 0

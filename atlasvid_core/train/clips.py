@@ -24,7 +24,7 @@ from .. import flow
 from . import listing
 from .cache import Clip, clips_in, shard_file, text_file
 from .config import Config
-from .listing import fingerprint, marks_of
+from .listing import marks_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,10 +94,12 @@ class Clips:
         return self._load(clips, generator, sigma_B, share)
 
     @property
-    def held_out_identity(self) -> str:
-        """Changes with what a held-out loss is the loss of."""
+    def held_out_identities(self) -> list[str]:
+        """Change with what a held-out loss is the loss of; first as it is named now, then as
+        earlier versions named the same."""
         told = [clip.number for clip in self.held_out], self.config.train.batch
-        return hashlib.sha256(f"{fingerprint(self.config)} {told}".encode()).hexdigest()[:16]
+        named = [f"{mark} {told}" for mark in marks_of(self.config)]
+        return [hashlib.sha256(name.encode()).hexdigest()[:16] for name in named]
 
     def held_out_batches(self) -> list[Batch]:
         """The held-out clips at noise levels that are the same in every run."""

@@ -67,9 +67,9 @@ class Run:
 
     def compare_with_own_clips(self) -> None:
         """Where the held-out clips are others than before, the best starts anew beside the old."""
-        position, now = self.position, self.clips.held_out_identity
-        before, position.held_out = position.held_out or now, now
-        if before == now:
+        position, same = self.position, self.clips.held_out_identities
+        before, position.held_out = position.held_out, same[0]
+        if before in ("", *same):
             return
         position.best, best = float("inf"), self.out / "best"
         kept = self.out / f"best-{before}"

@@ -29,7 +29,7 @@ class Position:
 
     step: int = 0
     best: float = float("inf")
-    held_out: str = ""  # `Clips.held_out_identity`: losses of other clips say nothing of these
+    held_out: str = ""  # `Clips.held_out_identities`: losses of other clips say nothing of these
     bad: int = 0  # steps in a row without finite gradients
     skipped: int = 0  # of all such steps
 
