@@ -45,8 +45,10 @@ function load(node, shown) {
   player.load(shown);
 }
 
-/** A node that goes into a subgraph is made anew there, under its number. */
-function passOn({ id, type, atlasvidPlayer: player }) {
+/** A node that goes into a subgraph is made anew there, under its number. Another workflow, loaded
+ *  meanwhile, has nodes of that number, too. */
+function passOn({ id, type, atlasvidPlayer: player }, workflow) {
+  if (app.graph.id !== workflow) return;
   const fits = (node) => node.id === id && node.type === type && node.atlasvidPlayer;
   const heir = [...everyNode(app.graph)].map(([, node]) => node).find(fits);
   if (!heir || heir.atlasvidPlayer.facts || !player.facts) return;
@@ -87,7 +89,8 @@ app.registerExtension({
     nodeType.prototype.onRemoved = function () {
       onRemoved?.apply(this, arguments);
       this.atlasvidPlayer?.remove();
-      if (this.atlasvidPlayer) setTimeout(() => passOn(this));
+      const workflow = app.graph.id;
+      if (this.atlasvidPlayer) setTimeout(() => passOn(this, workflow));
     };
   },
 });

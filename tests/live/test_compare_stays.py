@@ -119,6 +119,19 @@ def test_a_player_that_leaves_the_page_while_it_plays_says_that_it_stands(page):
     assert page.locator(f"{ROOT} button.play").get_attribute("data-sign") == "play"
 
 
+def test_what_the_browser_pauses_in_a_hidden_page_goes_on(page):
+    hide = "(on) => Object.defineProperty(document, 'hidden', { configurable: true, value: on })"
+    page.evaluate(hide, True)
+    page.keyboard.press(" ")
+    page.evaluate(f"{PLAYER}.e.detail.pause()")
+    page.wait_for_timeout(200)
+    assert page.evaluate(f"{PLAYER}.pair.playing") is True
+    page.evaluate("() => { delete document.hidden; }")
+    page.evaluate(f"{PLAYER}.e.detail.play()")
+    page.keyboard.press(" ")
+    assert page.evaluate(f"[{PLAYER}.pair.playing, {PLAYER}.e.detail.paused]") == [False, True]
+
+
 def test_undo_shows_the_living_player_in_elements_of_the_page(in_elements):
     page = in_elements
     undone(page)
@@ -135,6 +148,18 @@ def test_the_wheel_zooms_the_picture_in_elements_of_the_page(in_elements):
     page.wait_for_function(f"{PLAYER}.view.zoom > 1.5")
     page.wait_for_timeout(300)
     assert page.evaluate(SCALE) == scale
+
+
+def test_another_workflow_does_not_show_the_pair_in_a_node_of_the_same_number(page):
+    one = page.evaluate("() => JSON.parse(JSON.stringify(window.app.graph.serialize()))")
+    load = "async (graph) => window.app.loadGraphData(graph)"
+    page.evaluate(f"window.atlasvidBefore = {PLAYER}")
+    page.evaluate(load, one | {"id": "11111111-2222-4333-8444-555555555555"})
+    page.wait_for_function(f"{PLAYER} && {PLAYER} !== window.atlasvidBefore")
+    page.wait_for_timeout(300)
+    assert page.evaluate(f"{PLAYER}.facts") is None
+    page.evaluate(load, one)
+    page.wait_for_function(SHOWN)
 
 
 def test_a_subgraph_takes_the_pair_along_and_lets_go_of_it_with_the_workflow(page):

@@ -78,9 +78,10 @@ export class Pair {
     this.proxy.pause();
   }
 
-  /** The browser paused it: our elements left the page. */
+  /** The browser paused it: our elements left the page. What it pauses since nobody sees the page
+   *  it plays on by itself. */
   stopped() {
-    if (!this.playing || !this.detail.paused || this.detail.ended) return;
+    if (document.hidden || !this.playing || !this.detail.paused || this.detail.ended) return;
     this.pause();
     this.onFrame(this.frame, this.proxyFrame());
   }
