@@ -142,6 +142,13 @@ def test_a_stretched_proxy_without_its_lora_is_told_of_and_one_press_mends_it(pa
     assert answered.value.json()["advice"] == [] and note.count() == 0
 
 
+def test_a_model_whose_loader_is_not_seen_may_have_its_lora(page, told):
+    """As when it comes through another pack's Set and Get nodes."""
+    told(SET, ["Plan", {"frames": 81}])
+    unseen = told(LINK, ["DiffusersLoader", {}, [[0, "Stage 1: the proxy", "model"]]])
+    assert unseen["job"]["stage1_lora"] is True and unseen["advice"] == []
+
+
 @pytest.mark.parametrize(
     ("file", "source", "words"),
     [

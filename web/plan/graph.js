@@ -95,12 +95,17 @@ function stage1Of(users, read) {
   const source = sourceOf(one("AtlasVidScaledRoPEAligner"), "proxy")
     ?? sourceOf(one("AtlasVidDetailJointSampler"), "proxy");
   const maker = one(stage1) ?? (source?.type === stage1 ? source : undefined);
-  if (maker) {
-    const stage1_lora = [...upstream([maker], "MODEL")].some((node) => /lora/i.test(node.type));
-    return { proxy_steps: read(maker, "steps"), stage1_lora };
-  }
+  if (maker) return { proxy_steps: read(maker, "steps"), stage1_lora: hasLora(maker) };
   const elsewhere = one("AtlasVidVideoToProxy") ?? (source && !source.isVirtualNode);
   return { proxy_steps: elsewhere ? 0 : undefined };
+}
+
+/** Whether its MODEL has a LoRA: undefined where none is seen, and nor is the model's loader. */
+function hasLora(maker) {
+  const namesOf = (node) => [node.type, ...(node.widgets ?? []).map((w) => w.name)];
+  const loads = (node) => namesOf(node).some((name) => /lora/i.test(name));
+  if ([...upstream([maker], "MODEL")].some(loads)) return true;
+  return loaderOf([maker], "MODEL", MODEL_FILES) && false;
 }
 
 /** The loader upstream of these nodes, along connections of one type, and its widget of the file. */
