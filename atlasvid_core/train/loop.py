@@ -7,6 +7,7 @@ fewer accumulated batches make the gradients of one with more. Source: paper app
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 from collections.abc import Iterator
 from datetime import timedelta
@@ -167,7 +168,8 @@ class Run:
         if log.validate and (last or step % log.validate == 0) and self.clips.held_out:
             with self.ema.worn():
                 loss = self.held_out_loss()
-                better = loss < self.position.best  # no loss that is not a number is
+                # no loss that is not a number is; a best that is none, an earlier version left
+                better = math.isfinite(loss) and not self.position.best <= loss
                 if better and self.accelerator.is_main_process and step:
                     export(self.student, self.clips.training, self.out / "best", step)
             self.position.best = loss if better else self.position.best
