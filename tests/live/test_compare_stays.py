@@ -106,14 +106,13 @@ def test_actual_pixels_are_the_screens_at_any_zoom_of_the_canvas(page, scale):
 def test_a_player_that_leaves_the_page_while_it_plays_says_that_it_stands(page):
     page.keyboard.press(" ")
     page.wait_for_function(f"{PLAYER}.pair.frame > 1")
-    page.evaluate(f"""() => {{
+    page.evaluate(f"""async () => {{
       const root = document.querySelector("{ROOT}");
       const place = root.parentElement;
       root.remove();
-      setTimeout(() => place.append(root), 300);
+      await new Promise((later) => setTimeout(later, 300));
+      place.append(root);
     }}""")
-    page.locator(ROOT).wait_for(state="detached")
-    page.locator(ROOT).wait_for()
     page.wait_for_timeout(200)
     assert page.evaluate(f"[{PLAYER}.pair.playing, {PLAYER}.e.detail.paused]") == [False, True]
     assert page.locator(f"{ROOT} button.play").get_attribute("data-sign") == "play"

@@ -141,7 +141,8 @@ def test_plans_in_subgraphs_go_with_their_workflow(page):
     page.wait_for_function(STILL)
     asked = []
     page.on("request", lambda request: asked.append(request) if "plan" in request.url else None)
-    page.evaluate("() => window.app.api.dispatchEvent(new CustomEvent('reconnected'))")
+    with page.expect_response("**/atlasvid/plan"):
+        page.evaluate("() => window.app.api.dispatchEvent(new CustomEvent('reconnected'))")
     page.wait_for_timeout(1000)
     assert len([r for r in asked if r.url.endswith("/atlasvid/plan")]) == 1
 
