@@ -63,9 +63,10 @@ class SemanticProxyGenerator(io.ComfyNode):
         cls, model, positive, negative, plan,
         seed, steps, cfg, sampler_name, scheduler, shift,
     ) -> io.NodeOutput:  # fmt: skip
-        host.check_model(model, NODE, cls.hidden, plan, stage=1)
+        facts = host.check_model(model, NODE, cls.hidden, plan, stage=1)
         refuse.check_unpatched(host.detail_of(model), NODE)
-        positive, negative = (for_video(x, plan.proxy_lat, NODE) for x in (positive, negative))
+        if facts.takes_image:
+            positive, negative = (for_video(x, plan.proxy_lat, NODE) for x in (positive, negative))
         samples = host.sample(
             host.with_time_scale(host.with_shift(model, shift), plan.r_t),
             host.empty_latent((1, LATENT_CHANNELS, *plan.proxy_lat)),

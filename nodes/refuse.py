@@ -67,6 +67,11 @@ class ModelFacts:
     element_bytes: int = 4
     reference_conv: bool = False
 
+    @property
+    def takes_image(self) -> bool:
+        """Whether it reads a start image; text to video leaves one that it is given unread."""
+        return self.in_channels > LATENT_CHANNELS
+
 
 def check_model(facts: ModelFacts, node: str) -> None:
     if not facts.plain_wan:

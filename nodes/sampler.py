@@ -96,7 +96,7 @@ class DetailJointSampler(io.ComfyNode):
         start, denoise, negative=None, proxy=None, vae=None,
         keep_steps=True,
     ) -> io.NodeOutput:  # fmt: skip
-        host.check_model(model, NODE, cls.hidden)
+        facts = host.check_model(model, NODE, cls.hidden)
         refuse.check_detail(host.detail_of(model), plan, NODE)
         if start == "proxy":
             given(proxy)
@@ -109,8 +109,10 @@ class DetailJointSampler(io.ComfyNode):
         chosen = {
             "seed": seed, "steps": steps, "cfg": cfg, "scheduler": scheduler, "denoise": denoise
         }  # fmt: skip
-        lat = plan.target_lat
-        texts = (for_video(positive, lat, NODE), for_video(negative, lat, NODE))
+        if facts.takes_image:
+            lat = plan.target_lat
+            positive, negative = (for_video(x, lat, NODE) for x in (positive, negative))
+        texts = (positive, negative)
         shifted = host.with_shift(model, shift)
         kept = found = None
         if keep_steps:

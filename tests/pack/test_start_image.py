@@ -78,3 +78,18 @@ def test_each_stage_refuses_an_image_of_the_others_size(nodes, i2v, plan):
         nodes.DetailJointSampler(
             patched, wide, shown((4, 12, 8)), **EULER, start="noise", denoise=1.0
         )
+
+
+def test_a_text_to_video_model_leaves_an_image_of_any_size_unread(nodes, wan, plan):
+    """As where stage 1 alone is image to video, and one conditioning leads to both."""
+    patched = nodes.LocalityPreservingPatch(wan, plan)
+    chosen = EULER | {"start": "noise", "denoise": 1.0, "keep_steps": False}
+    small, large = (shown((9, *x[1:]), ends=True) for x in (plan.proxy_lat, plan.target_lat))
+    got, want = (
+        (
+            nodes.DetailJointSampler(patched, plan, detail, **chosen)["samples"],
+            nodes.SemanticProxyGenerator(wan, proxy, prompt(2), plan, **EULER)["samples"],
+        )
+        for detail, proxy in ((small, large), (prompt(1), prompt(1)))
+    )
+    assert all(map(torch.equal, got, want))
