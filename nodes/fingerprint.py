@@ -27,7 +27,8 @@ class Unnamed(ValueError):
 def fingerprint(*values: Any) -> str:
     """-> 32 hex digits of tensors (every byte), numbers, texts, and nested lists, maps and objects
     of them. Functions count by name, code and what they enclose; MODELs by weights, patches and
-    options; modules by their weights; any other object by its type and all its attributes.
+    options; modules by their weights, compiled ones by the names of these; any other object by its
+    type and all its attributes.
 
     Unnamed: they lead to more than MOST_OBJECTS others.
     """
@@ -103,6 +104,10 @@ def _parts(value: Any) -> Iterable[Any]:
         return (value.func, value.args, value.keywords)
     if isinstance(value, (type, ModuleType, BuiltinFunctionType)):
         return (getattr(value, "__module__", None), getattr(value, "__qualname__", value.__name__))
+    if isinstance(value, nn.Module) and hasattr(value, "_orig_mod"):
+        # Compiled: a part of a MODEL, whose own weights count there, without the LoRAs that may be
+        # worked in now. It also has a number of its own in each process.
+        return sorted(name for name, _ in value.named_parameters())
     if isinstance(value, nn.Module):
         return (of_weights({**dict(value.named_parameters()), **dict(value.named_buffers())}),
                 {k: v for k, v in vars(value).items() if isinstance(v, PLAIN)})  # fmt: skip

@@ -125,3 +125,34 @@ def test_another_image_is_another_job(nodes, wan, plan, output):
         shown = [[text, rest | {"clip_vision_output": seen(value)}]]
         nodes.DetailJointSampler(patched, plan, shown, **chosen)
     assert len(list((output / "atlasvid" / "steps").iterdir())) == 2
+
+
+@pytest.mark.parametrize(("part", "as_patch"), [
+    ("diffusion_model", False), ("diffusion_model.blocks.0", False),
+    ("diffusion_model.blocks.0", True),
+])  # fmt: skip
+def test_a_compiled_model_has_one_name_in_every_process(
+    nodes, stock, load, plan, empty, lora_file, part, as_patch
+):
+    """Each compile has a number of its own, and its weights have the LoRAs in them once loaded."""
+    from atlasvid_pack.nodes.host_identity import model_fingerprint
+    from comfy_api.torch_helpers import set_torch_compile_wrapper
+
+    base = load()
+
+    def compiled(strength):
+        model = stock.lora().load_lora_model_only(base, lora_file("c.safetensors"), strength)[0]
+        if as_patch:
+            module = torch.compile(base.get_model_object(part), backend="eager")
+            model.add_object_patch(part, module)
+        else:
+            set_torch_compile_wrapper(model, backend="eager", keys=[part])
+        return nodes.LocalityPreservingPatch(model, plan)
+
+    first = compiled(0.5)
+    want = model_fingerprint(first)
+    assert model_fingerprint(compiled(0.5)) == want
+    assert model_fingerprint(compiled(0.6)) != want
+    if not as_patch:  # which gives its weights other names while it is loaded
+        stock.sample(first, empty, steps=1)
+        assert model_fingerprint(compiled(0.5)) == model_fingerprint(first) == want
