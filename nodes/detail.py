@@ -80,10 +80,11 @@ class Detail:
         )  # fmt: skip
         # Memory is planned for one. Whether the host gives two at once (cfg) hangs on what memory
         # is free, and together they round otherwise: one by one a job's bytes are the same.
-        return torch.cat([
+        one_by_one = [
             self._in_memory(partial(forward, *(None if v is None else v[n : n + 1] for v in given)))
             for n in range(len(x))
-        ])  # fmt: skip
+        ]
+        return one_by_one[0] if len(x) == 1 else torch.cat(one_by_one)
 
     def _in_memory(self, forward: Callable[..., Tensor]) -> Tensor:
         """`forward` in the pieces that memory allows."""

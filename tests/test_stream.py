@@ -5,7 +5,7 @@ import torch
 
 from atlasvid_core import joint
 from atlasvid_core.budget import ChunkPlan
-from atlasvid_core.stream import Hidden, host_buffer
+from atlasvid_core.stream import Hidden, _say_not_pinned, host_buffer
 
 from .test_joint import CUBE, inputs, model
 
@@ -70,6 +70,7 @@ def test_a_forward_with_moves_ahead_equals_one_without(chunks, monkeypatch):
 
 def test_where_memory_cannot_be_pinned_other_memory_serves(caplog):
     """Without a GPU none can; with one, a container may forbid it."""
+    _say_not_pinned.cache_clear()
     buffers = [host_buffer((2, 3), torch.bfloat16, pin=True) for _ in range(2)]
     assert all(b.shape == (2, 3) and b.dtype == torch.bfloat16 for b in buffers)
     pinned = torch.cuda.is_available()
