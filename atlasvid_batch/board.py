@@ -14,7 +14,7 @@ from .jobs import Job
 from .manifest import Manifest
 
 RETRY_S, MOST_RETRY_S = 4.0, 300.0
-HOPELESS = ("ValueError", "interrupted", "refused")  # the job itself is wrong, or unwanted
+HOPELESS = ("ValueError", "interrupted")  # the job itself is wrong, or unwanted
 OVER = ("done", "failed")
 MOST_LOSSES = 10  # times that servers may die with a job not begun, or all have turned it away
 
@@ -176,7 +176,7 @@ class Board:
             standing = self.jobs[key]
             standing.marks.refused_by.add(standing.server or "")
             if standing.marks.refused_by_all(self._takers):
-                self.missed(key, "refused", error)
+                self._fail(standing, error)
             else:
                 self.returned(key, error)
 

@@ -83,21 +83,22 @@ class KeptSteps:
                 logging.warning("AtlasVid: %s is of no use (%s): an earlier step is.", path, error)
         return None
 
-    def put(self, steps: int, latent: Tensor, notes: Mapping[str, str] | None = None) -> None:
+    def put(self, steps: int, latent: Tensor, notes: Mapping[str, str] | None = None) -> bool:
         """Keep the latent after `steps` steps, with its notes; the ones before it go. One that is
-        not finite is not kept: the next run may do better from an earlier one."""
+        not finite is not kept: the next run may do better from an earlier one. -> Whether it is."""
         if not _finite(latent):
             self._say_not_kept(steps, NOT_FINITE, OVERFLOW)
-            return
+            return False
         path = self.place / STEP.format(steps)
         try:
             self.place.mkdir(parents=True, exist_ok=True)
             save_whole({"latent": latent.detach().cpu().contiguous()}, path, notes)
         except OSError as error:
             self._say_not_kept(steps, error, "Free some space or set keep_steps to false.")
-            return
+            return False
         with suppress(OSError):  # the folder is being deleted
             self._let_go(path)
+        return True
 
     def _say_not_kept(self, steps: int, why: object, remedy: str) -> None:
         if not self._failed:
@@ -116,11 +117,9 @@ class KeptSteps:
 
     def finish(self, steps: int, latent: Tensor) -> None:
         """Keep what the job gives, under its fingerprint, in place of its last step."""
-        self.put(steps, latent, {FINISHED: "yes"})
-        if not _finite(latent):
-            return
-        with suppress(OSError):
-            (self.place / LATENT.format(fingerprint(latent))).touch()
+        if self.put(steps, latent, {FINISHED: "yes"}):
+            with suppress(OSError):
+                (self.place / LATENT.format(fingerprint(latent))).touch()
 
 
 def _finite(latent: Tensor) -> bool:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..beside import beside
 from .config import Config
 from .sources import Source
 
@@ -102,7 +102,7 @@ def read(folder: Path) -> Listing | None:
 def write(folder: Path, listing: Listing) -> None:
     """Beside, then renamed. ValueError where another run wrote something else meanwhile."""
     path = folder / "cache.json"
-    part = path.with_suffix(f".{os.getpid()}.part")
+    part = beside(path)
     rows = [dataclasses.asdict(row) for row in listing.rows or ()]
     told = {"fingerprint": listing.fingerprint, "blocks": listing.blocks, "videos": rows}
     part.write_text(json.dumps(told), "utf-8")
